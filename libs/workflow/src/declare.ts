@@ -1,0 +1,176 @@
+import type { DenseArrays, DenseDType, DTypeName, Strings, StringsWriter } from '@millrace/base'
+import type { ModelFormat, Tensor } from '@millrace/engine'
+import type { Lists } from './lists'
+
+/*
+ * The words a workflow file is written with: column, field, fact, onnx, tfjs, savedModel. Each returns plain
+ * data whose type remembers what was declared, so that `defineWorkflow` can type the whole-batch functions.
+ */
+
+export interface ColumnOptions {
+  /** `row` (default): one value for each row. `request`: one value for the whole request. */
+  readonly per?: 'row' | 'request'
+  /** Shape of one row: `[]` (default) a scalar, `[64]` a vector. */
+  readonly shape?: readonly number[]
+  /** Inputs only: a list of scalars, each row with its own number of them. `string` and `bytes` always are. */
+  readonly ragged?: boolean
+}
+
+type RaggedOf<D extends DTypeName, O extends ColumnOptions> = D extends 'string' | 'bytes'
+  ? true
+  : O extends { readonly ragged: true }
+    ? true
+    : false
+
+/** A declared column; its name is its key in `inputs` or `outputs`. */
+export interface Column<D extends DTypeName = DTypeName, R extends boolean = boolean> {
+  readonly dtype: D
+  readonly per: 'row' | 'request'
+  readonly shape: readonly number[]
+  readonly ragged: R
+}
+
+export function column<D extends DTypeName, const O extends ColumnOptions = Record<never, never>>(
+  dtype: D,
+  options?: O,
+): Column<D, RaggedOf<D, O>> {
+  const ragged = dtype === 'string' || dtype === 'bytes' || (options?.ragged ?? false)
+  return {
+    dtype,
+    per: options?.per ?? 'row',
+    shape: options?.shape ?? [],
+    ragged: ragged as RaggedOf<D, O>,
+  }
+}
+
+export type InputColumns = Readonly<Record<string, Column>>
+/** Ragged outputs are strings or bytes. */
+export type OutputColumns = Readonly<Record<string, Column<'string' | 'bytes', true> | Column<DenseDType, false>>>
+
+/** What `batch.inputs.<name>` is: dense columns are row-major, `rows (or requests) x product(shape)` elements. */
+export type InputArray<C extends Column> = C extends Column<infer D, infer R>
+  ? D extends 'string' | 'bytes'
+    ? Strings
+    : D extends DenseDType
+      ? R extends true
+        ? Lists<D>
+        : DenseArrays[D]
+      : never
+  : never
+
+/** What `batch.outputs.<name>` is, to be filled. */
+export type OutputArray<C extends Column> =
+  C extends Column<infer D> ? (D extends 'string' | 'bytes' ? StringsWriter : D extends DenseDType ? DenseArrays[D] : never) : never
+
+/** A field of a fact. */
+export interface Field<D extends DTypeName = DTypeName> {
+  readonly dtype: D
+  readonly shape: readonly number[]
+}
+
+/** A dense value of `shape` (`[]`, the default, is a scalar), or `string`/`bytes`. */
+export function field<D extends DTypeName>(dtype: D, options?: { readonly shape?: readonly number[] }): Field<D> {
+  return { dtype, shape: options?.shape ?? [] }
+}
+
+export type Fields = Readonly<Record<string, Field>>
+
+/** What `batch.facts.<fact>.<field>` is; one value per row or per request, as the column that `by` names. */
+export type FieldArray<F extends Field> =
+  F extends Field<infer D> ? (D extends DenseDType ? DenseArrays[D] : Strings) : never
+
+/** The value of a field, as a default is written. */
+export type FieldValue<F extends Field> =
+  F extends Field<infer D>
+    ? D extends 'string' | 'bytes'
+      ? string
+      : (D extends 'i64' | 'u64' ? bigint : D extends 'bool' ? boolean | number : number) | readonly number[]
+    : never
+
+/** What happens to a key that the table does not have: its request is refused (NOT_FOUND), or every field has a default. */
+export type Missing<Fs extends Fields> = 'refuse' | { readonly [K in keyof Fs]: FieldValue<Fs[K]> }
+
+/** A declared fact: `fields` of the rows of `table` whose keys are in the input column `by` (`string` or `u64`). */
+export interface Fact<Fs extends Fields = Fields, By extends string = string> {
+  readonly table: string
+  readonly by: By
+  readonly fields: Fs
+  readonly missing: 'refuse' | Readonly<Record<string, number | bigint | boolean | string | readonly number[]>>
+}
+
+export function fact<const Fs extends Fields, const By extends string>(
+  table: string,
+  options: { readonly by: By; readonly fields: Fs; readonly missing: Missing<Fs> },
+): Fact<Fs, By> {
+  return { table, by: options.by, fields: options.fields, missing: options.missing as Fact['missing'] }
+}
+
+/** Names of the input columns that facts can be fetched by. */
+export type KeyColumn<I extends InputColumns> = {
+  [K in keyof I & string]: I[K] extends Column<'string', true> | Column<'u64', false> ? K : never
+}[keyof I & string]
+
+/** dtypes of a model's tensors by name. */
+export type TensorDTypes = Readonly<Record<string, DenseDType>>
+
+/** The trained artefact that a workflow scores with. */
+export interface ModelDeclaration<MI extends TensorDTypes = TensorDTypes, MO extends TensorDTypes = TensorDTypes> {
+  readonly format: ModelFormat
+  /** Relative to the version's folder, or absolute. */
+  readonly path: string
+  /** The tensors that the workflow names; checked against the model at load. Null: taken from the model. */
+  readonly inputs: MI | null
+  readonly outputs: MO | null
+}
+
+interface ModelTensors<MI, MO> {
+  readonly inputs?: MI
+  readonly outputs?: MO
+}
+
+function declareModel<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+  format: ModelFormat,
+  path: string,
+  tensors?: ModelTensors<MI, MO>,
+): ModelDeclaration<MI, MO> {
+  return { format, path, inputs: tensors?.inputs ?? null, outputs: tensors?.outputs ?? null }
+}
+
+/** An ONNX file: `onnx('model.onnx', { inputs: { features: 'f32' }, outputs: { score: 'f32' } })`. */
+export function onnx<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+  path: string,
+  tensors?: ModelTensors<MI, MO>,
+): ModelDeclaration<MI, MO> {
+  return declareModel('onnx', path, tensors)
+}
+
+/** The `model.json` of a TFJS graph or layers model; its weight shards are beside it. */
+export function tfjs<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+  path: string,
+  tensors?: ModelTensors<MI, MO>,
+): ModelDeclaration<MI, MO> {
+  return declareModel('tfjs', path, tensors)
+}
+
+/** The folder of a TensorFlow SavedModel. */
+export function savedModel<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+  path: string,
+  tensors?: ModelTensors<MI, MO>,
+): ModelDeclaration<MI, MO> {
+  return declareModel('savedmodel', path, tensors)
+}
+
+/**
+ * One model input, asked for with its whole shape. Without `data`: an array of that many zeros to fill; its memory
+ * is used again by the next batch. With `data`: that array is the tensor, nothing is copied.
+ * Asked for again in the same batch, the last call counts.
+ */
+export interface IntoTensor<D extends DenseDType> {
+  (shape: readonly number[], data?: DenseArrays[D]): DenseArrays[D]
+}
+
+/** Model inputs by name: `const features = into.features([batch.rows, 64])`. */
+export type Into<MI extends TensorDTypes> = { readonly [K in keyof MI]: IntoTensor<MI[K]> }
+
+/** Model outputs by name: `from.score.data`, `from.score.shape`. Valid until `postprocess` ends. */
+export type From<MO extends TensorDTypes> = { readonly [K in keyof MO]: Tensor<MO[K]> }

@@ -1,0 +1,174 @@
+import { DType, type Code, type ColumnSpec, type Signature } from '@millrace/base'
+import type {
+  Fact,
+  Field,
+  FieldArray,
+  Fields,
+  From,
+  InputArray,
+  InputColumns,
+  Into,
+  KeyColumn,
+  ModelDeclaration,
+  OutputArray,
+  OutputColumns,
+  TensorDTypes,
+} from './declare'
+
+/** A batch as workflow code sees it: whole columns, no call per row. Valid until the function (or its promise) ends. */
+export interface Batch<I extends InputColumns, O extends OutputColumns, F extends Readonly<Record<string, Fact>>> {
+  readonly rows: number
+  readonly requests: number
+  /** For each row, the request it belongs to: the index into columns and facts per request. */
+  readonly requestOf: Uint32Array
+  readonly inputs: { readonly [K in keyof I]: InputArray<I[K]> }
+  /** To be filled by `postprocess`. Not zeroed: every element is written, or refused. */
+  readonly outputs: { readonly [K in keyof O]: OutputArray<O[K]> }
+  /** Rows of a refused request hold zeros and empty strings. */
+  readonly facts: {
+    readonly [K in keyof F]: { readonly [P in keyof F[K]['fields']]: FieldArray<F[K]['fields'][P]> }
+  }
+  /** 1 where the key was in the table, 0 where the declared default stands. */
+  readonly found: { readonly [K in keyof F]: Uint8Array }
+  /** Refuses one request of the batch; the others are answered. The first refusal of a request counts. */
+  refuse(request: number, code: Code, message: string): void
+  isRefused(request: number): boolean
+}
+
+export interface BatchOptions {
+  /** Rows that one batch takes at most; a model whose batch dimension is fixed lowers it. Default 256. */
+  readonly rowsMax?: number
+  /** Microseconds that the first row may wait for more. Default 0: work-conserving. */
+  readonly waitUs?: number
+}
+
+/** Facts whose `by` is a `string` or `u64` input column. */
+export type FactsOf<I extends InputColumns> = Readonly<Record<string, Fact<Fields, KeyColumn<I>>>>
+
+export interface WorkflowDefinition<
+  I extends InputColumns,
+  O extends OutputColumns,
+  F extends FactsOf<I>,
+  MI extends TensorDTypes,
+  MO extends TensorDTypes,
+  Carried,
+> {
+  readonly inputs: I
+  readonly outputs: O
+  readonly facts?: F
+  readonly model?: ModelDeclaration<MI, MO>
+  readonly batch?: BatchOptions
+  /**
+   * Columns and facts to model inputs, the whole batch at a time. What it returns is handed to `postprocess`.
+   * Left out: input columns are the model inputs of the same names.
+   */
+  preprocess?(batch: Batch<I, O, F>, into: Into<MI>): Carried | Promise<Carried>
+  /** Model outputs to output columns. Left out: model outputs are the output columns of the same names. */
+  postprocess?(batch: Batch<I, O, F>, from: From<MO>, carried: Carried): void | Promise<void>
+}
+
+/** A fact as the road reads it. */
+export interface FactPlan {
+  readonly name: string
+  readonly table: string
+  readonly by: string
+  readonly per: 'row' | 'request'
+  readonly key: 'string' | 'u64'
+  readonly fields: readonly (Field & { readonly name: string })[]
+  readonly missing: Fact['missing']
+}
+
+type Anything = Batch<InputColumns, OutputColumns, Readonly<Record<string, Fact>>>
+
+/** A defined workflow: what a workflow file exports as its default. */
+export interface Workflow {
+  readonly millrace: 'workflow'
+  readonly signature: Signature
+  readonly facts: readonly FactPlan[]
+  readonly model: ModelDeclaration | null
+  readonly batchRowsMax: number
+  readonly batchWaitUs: number
+  readonly preprocess: ((batch: Anything, into: Into<TensorDTypes>) => unknown) | null
+  readonly postprocess: ((batch: Anything, from: From<TensorDTypes>, carried: unknown) => unknown) | null
+}
+
+export const batchRowsMaxDefault = 256
+
+/**
+ * Declares a workflow. Names that do not exist (columns, facts, fields, tensors) are compile errors, and for those
+ * who write JavaScript, errors when the file is loaded.
+ *
+ * Throws an Error that names the declaration that is wrong.
+ */
+export function defineWorkflow<
+  const I extends InputColumns,
+  const O extends OutputColumns,
+  F extends FactsOf<I> = Record<never, never>,
+  MI extends TensorDTypes = Record<never, never>,
+  MO extends TensorDTypes = Record<never, never>,
+  Carried = unknown,
+>(definition: WorkflowDefinition<I, O, F, MI, MO, Carried>): Workflow {
+  const inputs = columnSpecs('inputs', definition.inputs)
+  const outputs = columnSpecs('outputs', definition.outputs)
+  for (const output of outputs)
+    if (output.ragged && output.dtype !== 'string' && output.dtype !== 'bytes')
+      throw new Error(`outputs.${output.name}: a ragged output is 'string' or 'bytes', not '${output.dtype}'`)
+  const rowsMax = definition.batch?.rowsMax ?? batchRowsMaxDefault
+  if (!Number.isInteger(rowsMax) || rowsMax < 1 || rowsMax > 65_536)
+    throw new Error(`batch.rowsMax is ${rowsMax}; it is an integer from 1 to 65536`)
+  const waitUs = definition.batch?.waitUs ?? 0
+  if (!(waitUs >= 0 && waitUs <= 1_000_000)) throw new Error(`batch.waitUs is ${waitUs}; it is from 0 to 1000000`)
+  const model = definition.model ?? null
+  if (model === null && definition.preprocess === undefined && definition.postprocess === undefined)
+    throw new Error('a workflow has a model, a preprocess or a postprocess; this one has none of them')
+  if (model === null && outputs.length > 0 && definition.postprocess === undefined && definition.preprocess === undefined)
+    throw new Error('a workflow without a model fills its outputs in preprocess or postprocess')
+  return {
+    millrace: 'workflow',
+    signature: { inputs, outputs },
+    facts: Object.entries(definition.facts ?? {}).map(([name, fact]) => factPlan(name, fact, inputs)),
+    model: model as ModelDeclaration | null,
+    batchRowsMax: rowsMax,
+    batchWaitUs: waitUs,
+    preprocess: (definition.preprocess?.bind(definition) ?? null) as Workflow['preprocess'],
+    postprocess: (definition.postprocess?.bind(definition) ?? null) as Workflow['postprocess'],
+  }
+}
+
+export function isWorkflow(value: unknown): value is Workflow {
+  return typeof value === 'object' && value !== null && (value as Workflow).millrace === 'workflow'
+}
+
+function columnSpecs(where: string, columns: Readonly<Record<string, Omit<ColumnSpec, 'name'>>>): ColumnSpec[] {
+  return Object.entries(columns).map(([name, { dtype, per, shape, ragged }]) => {
+    const at = `${where}.${name}`
+    if (!/^[A-Za-z_][\w.:/-]{0,127}$/.test(name)) throw new Error(`${at}: a column's name is letters, digits and _ . : / -`)
+    if (!Object.hasOwn(DType, dtype)) throw new Error(`${at}: dtype '${dtype}' is none of ${Object.keys(DType).join(', ')}`)
+    if (per !== 'row' && per !== 'request') throw new Error(`${at}: per is 'row' or 'request', not '${per as string}'`)
+    if (!Array.isArray(shape) || shape.some((n) => !Number.isInteger(n) || n < 1))
+      throw new Error(`${at}: shape is a list of positive integers, without the row dimension`)
+    if (ragged && shape.length > 0) throw new Error(`${at}: a ragged column has no shape`)
+    return { name, dtype, per, shape, ragged }
+  })
+}
+
+function factPlan(name: string, fact: Fact, inputs: readonly ColumnSpec[]): FactPlan {
+  const by = inputs.find((column) => column.name === fact.by)
+  if (by === undefined) throw new Error(`facts.${name}: by '${fact.by}' is none of the inputs ${names(inputs)}`)
+  if (by.dtype !== 'string' && !(by.dtype === 'u64' && !by.ragged && by.shape.length === 0))
+    throw new Error(`facts.${name}: by '${fact.by}' is a ${by.dtype}; keys are 'string' or 'u64' scalars`)
+  const fields = Object.entries(fact.fields).map(([fieldName, field]) => ({ name: fieldName, ...field }))
+  if (fields.length === 0) throw new Error(`facts.${name}: no fields`)
+  const missing = fact.missing
+  if (missing !== 'refuse') {
+    if (typeof missing !== 'object' || missing === null)
+      throw new Error(`facts.${name}: missing is 'refuse' or a default for each field`)
+    for (const field of fields)
+      if (!Object.hasOwn(missing, field.name)) throw new Error(`facts.${name}: no default for field '${field.name}' in missing`)
+  }
+  return { name, table: fact.table, by: fact.by, per: by.per, key: by.dtype === 'u64' ? 'u64' : 'string', fields, missing }
+}
+
+function names(columns: readonly ColumnSpec[]): string {
+  return columns.map((column) => `'${column.name}'`).join(', ')
+}
