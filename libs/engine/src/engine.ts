@@ -1,0 +1,63 @@
+import type { DenseArrays, DenseDType } from '@millrace/base'
+
+/** Numbers in row-major order. `data.length` is the product of `shape`. */
+export interface Tensor<D extends DenseDType = DenseDType> {
+  readonly dtype: D
+  readonly shape: readonly number[]
+  readonly data: DenseArrays[D]
+}
+export type Tensors = Readonly<Record<string, Tensor>>
+
+/** A model's own declaration of one input or output. A `null` dimension is free; the first one is the batch. */
+export interface TensorSpec {
+  readonly name: string
+  readonly dtype: DenseDType
+  readonly shape: readonly (number | null)[]
+}
+
+export type ModelFormat = 'onnx' | 'tfjs' | 'savedmodel'
+
+/** A trained model as files: for `onnx` the file, for `tfjs` its `model.json`, for `savedmodel` the folder. */
+export interface ModelFile {
+  readonly format: ModelFormat
+  /** Absolute path. */
+  readonly path: string
+}
+
+export interface EngineOptions {
+  /** Threads that one `run` may use; 1 keeps a worker on its CPU. */
+  readonly threads: number
+  /** `cpu`, `cuda:0`, `webgpu:0`. */
+  readonly device: string
+}
+
+/** A model loaded by an engine. One thread owns it; `run` is never called while another `run` of it is under way. */
+export interface Model {
+  readonly inputs: readonly TensorSpec[]
+  readonly outputs: readonly TensorSpec[]
+  /**
+   * Inputs may be views on shared memory; the engine copies where its library needs that. Outputs are valid
+   * until the next `run`. Rejects with the library's error, prefixed with the input's name where it is known.
+   */
+  run(inputs: Tensors): Promise<Tensors>
+  dispose(): void
+}
+
+export interface Engine {
+  readonly name: string
+  load(file: ModelFile): Promise<Model>
+  dispose(): void
+}
+
+export type Availability =
+  | { readonly available: true; readonly version: string }
+  | { readonly available: false; readonly reason: string; readonly install: string }
+
+/** An engine that may or may not be there. Listed once in `engines.ts`; everything else goes by this. */
+export interface EngineKind {
+  readonly name: string
+  readonly formats: readonly ModelFormat[]
+  /** Finds out without loading the library where possible. */
+  probe(): Availability
+  create(options: EngineOptions): Promise<Engine>
+}

@@ -1,0 +1,25 @@
+export type {
+  Availability,
+  Engine,
+  EngineKind,
+  EngineOptions,
+  Model,
+  ModelFile,
+  ModelFormat,
+  Tensor,
+  Tensors,
+  TensorSpec,
+} from './engine'
+export { describeSpec } from './check-inputs'
+export { engineFor, engines } from './engines'
+export { inspect, type Inspection } from './inspect'
+export { findModelFile } from './model-file'
+export {
+  mlpGraph,
+  writeOnnx,
+  type DenseLayer,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxNode,
+  type OnnxValue,
+} from './onnx-file'
