@@ -1,0 +1,6 @@
+export type { FactField, FactKeys, FactRecord, FactRows, FactStore, FactTable } from './store'
+export { keyBytesMax } from './keys'
+export { checkTable } from './table'
+export { MemoryStore } from './memory'
+export { openLmdb, type LmdbOptions } from './lmdb'
+export { openFacts } from './open'

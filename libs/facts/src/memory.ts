@@ -1,0 +1,66 @@
+import { ColumnsBuilder } from './columns'
+import { checkKeyKind, encodeKey, isStringKeys } from './keys'
+import { encodeRecord, planRecord, type RecordPlan } from './record'
+import type { FactKeys, FactRecord, FactRows, FactStore, FactTable } from './store'
+import { plainTable, sameTable, tableNotFound, validateTable } from './table'
+
+interface Stored {
+  readonly plan: RecordPlan
+  readonly records: Map<string | bigint, Buffer>
+}
+
+/** Facts in this thread's own memory: for tests, and for running a workflow offline. */
+export class MemoryStore implements FactStore {
+  private readonly stored = new Map<string, Stored>()
+
+  tables(): readonly FactTable[] {
+    return [...this.stored.values()].map(({ plan }) => plan.table)
+  }
+
+  read(name: string, keys: FactKeys): FactRows {
+    const { plan, records } = this.find(name)
+    checkKeyKind(plan.table, keys)
+    const columns = new ColumnsBuilder(plan, keys.length, 16)
+    for (let i = 0; i < keys.length; i++) {
+      const record = records.get(isStringKeys(keys) ? keys.at(i) : keys[i]!)
+      if (record !== undefined) columns.put(i, record, record.length)
+    }
+    return columns.finish()
+  }
+
+  declare(table: FactTable): Promise<void> {
+    return settle(() => {
+      validateTable(table)
+      const old = this.stored.get(table.name)
+      if (old !== undefined && sameTable(old.plan.table, table)) return
+      this.stored.set(table.name, { plan: planRecord(plainTable(table)), records: new Map() })
+    })
+  }
+
+  write(name: string, rows: Iterable<readonly [key: string | bigint, record: FactRecord]>): Promise<number> {
+    return settle(() => {
+      const { plan, records } = this.find(name)
+      const encoded: [string | bigint, Buffer][] = []
+      for (const [key, record] of rows) {
+        encodeKey(plan.table, key)
+        encoded.push([key, encodeRecord(plan, key, record)])
+      }
+      for (const [key, record] of encoded) records.set(key, record)
+      return encoded.length
+    })
+  }
+
+  close(): Promise<void> {
+    this.stored.clear()
+    return Promise.resolve()
+  }
+
+  private find(name: string): Stored {
+    return this.stored.get(name) ?? tableNotFound(name, this.tables())
+  }
+}
+
+/** What `work` answers or throws, as a promise. */
+export function settle<T>(work: () => T): Promise<T> {
+  return new Promise((resolve) => resolve(work()))
+}
