@@ -121,8 +121,6 @@ export function defineWorkflow<
   const model = definition.model ?? null
   if (model === null && definition.preprocess === undefined && definition.postprocess === undefined)
     throw new Error('a workflow has a model, a preprocess or a postprocess; this one has none of them')
-  if (model === null && outputs.length > 0 && definition.postprocess === undefined && definition.preprocess === undefined)
-    throw new Error('a workflow without a model fills its outputs in preprocess or postprocess')
   return {
     millrace: 'workflow',
     signature: { inputs, outputs },

@@ -10,7 +10,7 @@ export interface VersionFolder {
   readonly version: number
   /** Absolute path. */
   readonly path: string
-  /** `workflow.ts` or `workflow.js` beside the model, or null for a folder with only a model file. */
+  /** Absolute path of the `workflow.ts` or `workflow.js` beside the model, or null for a folder with only a model file. */
   readonly workflowFile: string | null
 }
 

@@ -1,3 +1,4 @@
+// For workflow files.
 export {
   column,
   fact,
@@ -15,5 +16,19 @@ export {
 } from './declare'
 export { defineWorkflow, isWorkflow, type Batch, type BatchOptions, type Workflow } from './define'
 export { Lists } from './lists'
+export * as steps from './steps/index'
+export { Vocabulary } from './steps/vocabulary'
 export { Code, Strings, StringsWriter } from '@millrace/base'
+
+// For those who load and run them.
+export { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns } from './columns-json'
+export type { BatchColumns, BatchSink, Phase } from './context'
 export type { VersionDescription, VersionFolder, VersionState } from './description'
+export { Engines } from './engines'
+export { importDefault } from './import-file'
+export { loadVersion, type LoadContext, type LoadResult } from './load'
+export { LoadedVersion } from './loaded'
+export { messageOf, runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
+export { runRepository } from './offline-repository'
+export { readRepository, type Repository } from './repository'
+export { runBatch } from './run'

@@ -1,0 +1,40 @@
+import { nowUs } from '@millrace/base'
+
+interface Seen {
+  writtenUs: number
+  suppressed: number
+}
+
+const intervalUs = 1_000_000
+
+/**
+ * Exceptions of workflows as JSON lines, with their stack: at most one a second for each version and phase, so that
+ * a broken version under load does not drown the log; the next line says how many were left out.
+ */
+export class FailureLog {
+  private readonly seen = new Map<string, Seen>()
+
+  constructor(private readonly writeLine: (line: string) => void) {}
+
+  write(workflow: string, phase: string, error: unknown): void {
+    const key = `${workflow} ${phase}`
+    const now = nowUs()
+    const seen = this.seen.get(key)
+    if (seen !== undefined && now - seen.writtenUs < intervalUs) {
+      seen.suppressed++
+      return
+    }
+    this.seen.set(key, { writtenUs: now, suppressed: 0 })
+    const stack = (error as { stack?: unknown } | null)?.stack
+    const line = {
+      level: 50,
+      time: Date.now(),
+      workflow,
+      phase,
+      suppressed: seen?.suppressed ?? 0,
+      msg: `${workflow} failed in ${phase}`,
+      err: typeof stack === 'string' ? stack : String(error),
+    }
+    this.writeLine(`${JSON.stringify(line)}\n`)
+  }
+}

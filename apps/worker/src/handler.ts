@@ -1,0 +1,44 @@
+import { assert, nowUs } from '@millrace/base'
+import { Header, openSlab } from '@millrace/batch'
+import { runBatch } from '@millrace/workflow'
+import type { RunTask, Task, ThreadDescription } from './protocol'
+import { SlabSink } from './slab-sink'
+import { layoutOf, type Thread } from './thread'
+
+export type Handler = (task: Task) => ThreadDescription | Promise<void>
+
+/**
+ * What Piscina calls for each message. A `run` resolves when the slab is written: outputs, or codes and messages. It
+ * rejects only for a bug of ours; a failing workflow is an answer.
+ */
+export function createHandler(thread: Thread): Handler {
+  // One batch at a time: engines and model inputs belong to the batch that runs. A second batch in flight waits here,
+  // already on this thread, so that nobody has to be woken between the two.
+  let inFlight = 0
+  let last: Promise<void> = Promise.resolve()
+  const leave = (): void => {
+    inFlight--
+  }
+  return (task) => {
+    if (task.kind === 'describe') return thread.description
+    const run = inFlight++ === 0 ? runSlab(thread, task) : last.then(() => runSlab(thread, task))
+    last = run.then(leave, leave)
+    return run
+  }
+}
+
+/** One batch: opens its slab, runs the workflow over it, writes the header. */
+async function runSlab(thread: Thread, task: RunTask): Promise<void> {
+  const begunUs = nowUs()
+  const version = thread.versions[task.version]
+  assert(version !== undefined && version !== null, `batch for version ${task.version}, which is not loaded`)
+  const slab = openSlab(thread.memory, layoutOf(version, task.rowsMax), task.offset, task.blockBytes)
+  const { header } = slab
+  header[Header.refused] = 0
+  const sink = new SlabSink(slab, version.loaded.label, thread.log)
+  await runBatch(version.loaded, slab, sink)
+  header[Header.heapUsed] = slab.cursor.used
+  header[Header.factsUs] = sink.factsUs
+  header[Header.scoreUs] = sink.scoreUs
+  header[Header.runUs] = nowUs() - begunUs
+}

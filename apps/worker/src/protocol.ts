@@ -1,0 +1,43 @@
+import type { VersionDescription } from '@millrace/workflow'
+
+/** What a thread is started with (Piscina `workerData`). */
+export interface WorkerData {
+  /** The arena's memory; slabs are offsets in it. */
+  readonly memory: SharedArrayBuffer
+  readonly repository: string
+  /** `cpu`, `cuda:0`, ... */
+  readonly device: string
+  /** CPUs that the thread pins itself to before an engine starts; empty: not pinned. */
+  readonly cpus: readonly number[]
+  /** Engine names in order of preference; empty: every one that is available. */
+  readonly engines: readonly string[]
+  readonly engineThreads: number
+}
+
+/** One closed batch. The thread knows the layout from (workflow version, rowsMax). */
+export interface RunTask {
+  readonly kind: 'run'
+  /** Index into the list that `describe` answered. */
+  readonly version: number
+  readonly rowsMax: number
+  /** Block in the arena. */
+  readonly offset: number
+  readonly blockBytes: number
+}
+
+/** Asks a thread what it loaded. Every thread of a pool loads the same folders in the same (sorted) order. */
+export interface DescribeTask {
+  readonly kind: 'describe'
+}
+
+export interface ThreadDescription {
+  readonly versions: readonly VersionDescription[]
+  /** Linux thread id; 0 where there is none. */
+  readonly tid: number
+  /** CPUs that the kernel says this thread may run on, read back after pinning; null where it cannot be read. */
+  readonly cpus: readonly number[] | null
+  /** Why pinning failed, else null. */
+  readonly pinning: string | null
+}
+
+export type Task = RunTask | DescribeTask

@@ -1,0 +1,65 @@
+import { layoutSlab, type Layout } from '@millrace/batch'
+import { openLmdb, type FactStore } from '@millrace/facts'
+import { pinThread } from '@millrace/pool'
+import { Engines, loadVersion, messageOf, readRepository, type LoadedVersion } from '@millrace/workflow'
+import { FailureLog } from './failure-log'
+import type { ThreadDescription, WorkerData } from './protocol'
+
+/** Everything one thread owns. */
+export interface Thread {
+  readonly memory: SharedArrayBuffer
+  readonly description: ThreadDescription
+  readonly log: FailureLog
+  /** By version index; null where the version failed to load. */
+  readonly versions: readonly (ThreadVersion | null)[]
+}
+
+export interface ThreadVersion {
+  readonly loaded: LoadedVersion
+  /** By rowsMax; the server uses one or two. */
+  readonly layouts: Map<number, Layout>
+}
+
+/**
+ * Pins this thread, opens its facts and loads every version of the repository, in the order that all threads agree
+ * on. A version that fails says so in its description; the others serve.
+ */
+export async function startThread(data: WorkerData): Promise<Thread> {
+  // Before any engine: the threads that an engine starts inherit the CPUs.
+  const pinned = pinThread(data.cpus)
+  const repository = readRepository(data.repository)
+  const engines = new Engines({ threads: data.engineThreads, device: data.device }, data.engines)
+  const facts = openStore(repository.facts)
+  const loads = []
+  for (const folder of repository.versions) loads.push(await loadVersion(folder, { engines, ...facts }))
+  return {
+    memory: data.memory,
+    description: {
+      versions: loads.map((load) => load.description),
+      tid: pinned.tid,
+      cpus: pinned.cpus,
+      pinning: pinned.error,
+    },
+    log: new FailureLog((line) => process.stderr.write(line)),
+    versions: loads.map(({ version }) => (version === null ? null : { loaded: version, layouts: new Map() })),
+  }
+}
+
+/** A store that does not open fails the versions that read facts, not the thread. */
+function openStore(path: string | null): { readonly store: FactStore | null; readonly storeReason?: string } {
+  if (path === null) return { store: null }
+  try {
+    return { store: openLmdb(path, { readOnly: true }) }
+  } catch (error) {
+    return { store: null, storeReason: messageOf(error) }
+  }
+}
+
+export function layoutOf(version: ThreadVersion, rowsMax: number): Layout {
+  let layout = version.layouts.get(rowsMax)
+  if (layout === undefined) {
+    layout = layoutSlab(version.loaded.signature, rowsMax)
+    version.layouts.set(rowsMax, layout)
+  }
+  return layout
+}

@@ -1,0 +1,74 @@
+import { describeColumn, type ColumnSpec } from '@millrace/base'
+import { describeSpec, type Model, type TensorSpec } from '@millrace/engine'
+import type { TensorDTypes } from './declare'
+import type { Workflow } from './define'
+
+/** Throws an Error that names the first declaration of the workflow that its model does not keep. */
+export function checkModel(workflow: Workflow, model: Model): void {
+  checkNamed('inputs', workflow.model?.inputs ?? null, model.inputs, workflow.preprocess !== null)
+  checkNamed('outputs', workflow.model?.outputs ?? null, model.outputs, false)
+  const { inputs, outputs } = workflow.signature
+  if (workflow.preprocess === null)
+    for (const spec of model.inputs) checkMapped('input', inputs.find((column) => column.name === spec.name), spec)
+  if (workflow.postprocess === null)
+    for (const column of outputs) {
+      const spec = model.outputs.find((output) => output.name === column.name)
+      if (spec === undefined)
+        throw new Error(
+          `output '${column.name}' is no output of the model (${list(model.outputs)}); rename it or write a postprocess`,
+        )
+      if (column.per === 'request')
+        throw new Error(`output '${column.name}' is per request, a model's output is per row: write a postprocess`)
+      checkMapped('output', column, spec)
+    }
+}
+
+/**
+ * Rows that one batch takes: as declared, or 1 where columns are tensors and the model's first dimension is 1.
+ * Throws where it is fixed at more.
+ */
+export function batchRowsMax(workflow: Workflow, model: Model | null): number {
+  if (model === null || workflow.preprocess !== null) return workflow.batchRowsMax
+  for (const spec of model.inputs) {
+    const first = spec.shape[0]
+    if (first === null) continue
+    if (first === 1) return 1
+    throw new Error(`model input '${spec.name}' is ${describeSpec(spec)}: its first dimension, the rows, is free or 1`)
+  }
+  return workflow.batchRowsMax
+}
+
+function checkNamed(where: string, declared: TensorDTypes | null, specs: readonly TensorSpec[], all: boolean): void {
+  if (declared === null) return
+  for (const [name, dtype] of Object.entries(declared)) {
+    const spec = specs.find((other) => other.name === name)
+    if (spec === undefined) throw new Error(`model.${where}.${name}: the model has ${list(specs)}`)
+    if (spec.dtype !== dtype) throw new Error(`model.${where}.${name} is declared ${dtype}, the model has ${spec.dtype}`)
+  }
+  for (const spec of all ? specs : [])
+    if (!Object.hasOwn(declared, spec.name))
+      throw new Error(`model.${where} leaves out '${spec.name}' (${describeSpec(spec)}), which the model needs`)
+}
+
+function checkMapped(what: 'input' | 'output', column: ColumnSpec | undefined, spec: TensorSpec): void {
+  const tensor = `model ${what} '${spec.name}' (${describeSpec(spec)})`
+  const instead = `write a ${what === 'input' ? 'preprocess' : 'postprocess'}`
+  if (column === undefined) throw new Error(`${tensor} is no column of the workflow; declare it or ${instead}`)
+  const [, ...inner] = spec.shape
+  const same =
+    !column.ragged &&
+    column.dtype === spec.dtype &&
+    column.shape.length === inner.length &&
+    column.shape.every((n, d) => inner[d] === null || inner[d] === n)
+  // A scalar column fits a tensor of [rows, 1], and the other way round.
+  const scalar = column.dtype === spec.dtype && !column.ragged && isOne(column.shape) && isOne(inner)
+  if (!same && !scalar) throw new Error(`${tensor} does not fit the column ${describeColumn(column)}; change it or ${instead}`)
+}
+
+function isOne(shape: readonly (number | null)[]): boolean {
+  return shape.every((n) => n === 1)
+}
+
+function list(specs: readonly TensorSpec[]): string {
+  return specs.map((spec) => `'${spec.name}' ${describeSpec(spec)}`).join(', ')
+}

@@ -1,0 +1,71 @@
+import { Code, Strings, type DenseArray } from '@millrace/base'
+import type { FactRows, FactStore } from '@millrace/facts'
+import type { BatchContext } from './context'
+import type { FactPlan } from './define'
+
+/**
+ * Reads every declared fact of the batch, each table in one call, into `batch.facts`; a promise only when the
+ * store is asynchronous. Keys that are not there get the declared default or refuse their request.
+ */
+export function readFacts(plans: readonly FactPlan[], store: FactStore, batch: BatchContext): void | Promise<void> {
+  // All reads are under way before the first is awaited.
+  const reads = plans.map((plan) => store.read(plan.table, batch.inputs[plan.by] as Strings | BigUint64Array))
+  if (reads.some((read) => read instanceof Promise))
+    return Promise.all(reads).then((found) => found.forEach((rows, f) => settle(plans[f]!, rows, batch)))
+  for (let f = 0; f < plans.length; f++) settle(plans[f]!, reads[f] as FactRows, batch)
+}
+
+function settle(plan: FactPlan, rows: FactRows, batch: BatchContext): void {
+  const complete = rows.found.indexOf(0) < 0
+  if (!complete && plan.missing === 'refuse') refuseMissing(plan, rows.found, batch)
+  batch.found[plan.name] = rows.found
+  batch.facts[plan.name] =
+    complete || plan.missing === 'refuse' ? rows.columns : withDefaults(plan, rows, plan.missing)
+}
+
+function refuseMissing(plan: FactPlan, found: Uint8Array, batch: BatchContext): void {
+  const keys = batch.inputs[plan.by] as Strings | BigUint64Array
+  for (let i = found.indexOf(0); i >= 0; i = found.indexOf(0, i + 1)) {
+    const request = plan.per === 'row' ? batch.requestOf[i]! : i
+    if (batch.isRefused(request)) continue
+    const key = keys instanceof BigUint64Array ? String(keys[i]) : `'${keys.at(i).slice(0, 100)}'`
+    batch.refuse(request, Code.NOT_FOUND, `table '${plan.table}' has no row for key ${key} (input '${plan.by}')`)
+  }
+}
+
+function withDefaults(
+  plan: FactPlan,
+  rows: FactRows,
+  defaults: Exclude<FactPlan['missing'], 'refuse'>,
+): FactRows['columns'] {
+  const columns: Record<string, DenseArray | Strings> = { ...rows.columns }
+  for (const { name, shape } of plan.fields) {
+    const column = columns[name]!
+    const value = defaults[name]!
+    columns[name] =
+      'spans' in column
+        ? stringDefault(column, rows.found, value as string)
+        : denseDefault(column, rows.found, value, shape.reduce((product, n) => product * n, 1))
+  }
+  return columns
+}
+
+function denseDefault(column: DenseArray, found: Uint8Array, value: unknown, width: number): DenseArray {
+  const numbers = column as Float32Array
+  for (let i = found.indexOf(0); i >= 0; i = found.indexOf(0, i + 1)) {
+    if (Array.isArray(value)) numbers.set(value as number[], i * width)
+    else numbers.fill((typeof value === 'boolean' ? Number(value) : value) as number, i * width, (i + 1) * width)
+  }
+  return column
+}
+
+/** The same heap with the default's bytes after it. */
+function stringDefault(column: Strings, found: Uint8Array, value: string): Strings {
+  const bytes = Buffer.from(value, 'utf8')
+  const spans = column.spans.slice()
+  for (let i = found.indexOf(0); i >= 0; i = found.indexOf(0, i + 1)) {
+    spans[2 * i] = column.heap.length
+    spans[2 * i + 1] = bytes.length
+  }
+  return new Strings(spans, Buffer.concat([column.heap, bytes]), column.length)
+}

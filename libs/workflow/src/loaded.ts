@@ -1,0 +1,59 @@
+import { elementsPerRow, type ColumnSpec, type Signature } from '@millrace/base'
+import type { Model, TensorSpec } from '@millrace/engine'
+import type { FactStore } from '@millrace/facts'
+import { listColumns, type ListColumn } from './context'
+import type { Workflow } from './define'
+import type { VersionFolder } from './description'
+import { ModelInputs } from './tensors'
+
+/** A column that is a model's tensor of the same name. */
+export interface MappedColumn {
+  readonly column: ColumnSpec
+  /** Elements of one row. */
+  readonly width: number
+  /** The tensor's shape without its rows: the column's, but a scalar column may be a tensor of `[rows, 1]`. */
+  readonly inner: readonly number[]
+}
+
+/** A version with its model in memory, owned by one thread; batches run on it one at a time. */
+export class LoadedVersion {
+  /** `name@version`. */
+  readonly label: string
+  readonly signature: Signature
+  readonly rowsMax: number
+  readonly lists: readonly ListColumn[]
+  readonly modelInputs: ModelInputs
+  readonly mappedInputs: readonly MappedColumn[]
+  readonly mappedOutputs: readonly MappedColumn[]
+
+  /** `store` may be null only when the workflow declares no facts. */
+  constructor(
+    readonly folder: VersionFolder,
+    readonly workflow: Workflow,
+    readonly model: Model | null,
+    readonly store: FactStore | null,
+    rowsMax: number,
+  ) {
+    this.label = `${folder.name}@${folder.version}`
+    this.signature = workflow.signature
+    this.rowsMax = rowsMax
+    this.lists = listColumns(workflow)
+    this.modelInputs = new ModelInputs(model?.inputs ?? [])
+    this.mappedInputs = mapColumns(workflow.signature.inputs, model?.inputs ?? [])
+    this.mappedOutputs = mapColumns(workflow.signature.outputs, model?.outputs ?? [])
+  }
+
+  dispose(): void {
+    this.model?.dispose()
+  }
+}
+
+function mapColumns(columns: readonly ColumnSpec[], specs: readonly TensorSpec[]): MappedColumn[] {
+  return columns.flatMap((column) => {
+    const spec = specs.find((other) => other.name === column.name)
+    if (spec === undefined) return []
+    const inner = spec.shape.slice(1)
+    const width = elementsPerRow(column)
+    return [{ column, width, inner: width === 1 && inner.every((n) => n === 1) ? (inner as number[]) : column.shape }]
+  })
+}

@@ -1,0 +1,57 @@
+import { denseArray, nowUs } from '@millrace/base'
+import { columnsFromJson } from './columns-json'
+import type { Golden } from './golden'
+import type { LoadedVersion } from './loaded'
+import { runOffline } from './offline'
+
+/**
+ * Runs batches of 1, 2, 4 .. rowsMax rows, so that the first real one of each size finds code compiled and memory
+ * there; stops where `budgetMs` is spent. With golden requests the whole workflow runs, else the model alone, on
+ * zeros (user code need not make sense of zeros); a model with free inner dimensions is then left cold.
+ *
+ * Rejects when the version cannot run a batch.
+ */
+export async function warm(version: LoadedVersion, goldens: readonly Golden[], budgetMs: number): Promise<void> {
+  const begun = nowUs()
+  for (let rows = 1; rows <= version.rowsMax && nowUs() - begun < budgetMs * 1000; rows = nextSize(rows, version.rowsMax)) {
+    if (goldens.length > 0) await runOffline(version, repeat(version, goldens, rows), { batchRows: rows })
+    else await warmModel(version, rows)
+  }
+}
+
+/** Golden requests, over and over, until they are `rows` rows or a few more. */
+function repeat(version: LoadedVersion, goldens: readonly Golden[], rows: number): unknown[] {
+  const requests: unknown[] = []
+  for (let i = 0, filled = 0; filled < rows; i++) {
+    const { inputs } = goldens[i % goldens.length]!
+    requests.push(inputs)
+    filled += rowsOf(version, inputs)
+  }
+  return requests
+}
+
+/** At least 1: a golden request may be one that is refused. */
+function rowsOf(version: LoadedVersion, inputs: Golden['inputs']): number {
+  try {
+    return Math.max(1, columnsFromJson(version.signature.inputs, inputs).rows)
+  } catch {
+    return 1
+  }
+}
+
+function nextSize(rows: number, rowsMax: number): number {
+  return rows < rowsMax ? Math.min(rows * 2, rowsMax) : rowsMax + 1
+}
+
+async function warmModel(version: LoadedVersion, rows: number): Promise<void> {
+  const model = version.model
+  if (model === null || model.inputs.some((spec) => spec.shape.slice(1).includes(null))) return
+  await model.run(
+    Object.fromEntries(
+      model.inputs.map(({ name, dtype, shape }) => {
+        const filled = shape.map((n) => n ?? rows)
+        return [name, { dtype, shape: filled, data: denseArray(dtype, filled.reduce((product, n) => product * n, 1)) }]
+      }),
+    ),
+  )
+}
