@@ -102,6 +102,11 @@ function dtypeOf(file: TfjsFile, what: string, name: string, dtype: string | und
   )
 }
 
+/** TFJS answers one output alone and several in a list. */
+function listOf(answer: Core.Tensor | Core.Tensor[] | Core.NamedTensorMap): Core.Tensor[] {
+  return Array.isArray(answer) ? answer : [answer as Core.Tensor]
+}
+
 async function loadLayers(tf: TfjsLibrary, file: TfjsFile): Promise<Network> {
   const model: LayersModel = await tf.layers.loadLayersModel(fileHandler(tf.core, file))
   const spec = (what: string) => (tensor: { dtype: string; shape: (number | null)[] }, name: string) => ({
@@ -115,7 +120,7 @@ async function loadLayers(tf: TfjsLibrary, file: TfjsFile): Promise<Network> {
     compute: (inputs) =>
       tf.core.tidy(() => {
         const answer = model.apply(inputs.length === 1 ? inputs[0]! : inputs, { training: false })
-        return (Array.isArray(answer) ? answer : [answer]) as Core.Tensor[]
+        return listOf(answer as Core.Tensor | Core.Tensor[])
       }),
     dispose: () => void model.dispose(),
   }
@@ -166,13 +171,13 @@ function graphNetwork(file: TfjsFile, model: GraphModel): Network {
     tensors.forEach((tensor, i) => (feeds[feedNames[i]!] = tensor))
     if (!waits) {
       try {
-        return model.execute(feeds, fetchNames) as Core.Tensor[]
+        return listOf(model.execute(feeds, fetchNames))
       } catch (error) {
         if (!(error as Error).message.includes('executeAsync')) throw error
         waits = true
       }
     }
-    return model.executeAsync(feeds, fetchNames) as Promise<Core.Tensor[]>
+    return model.executeAsync(feeds, fetchNames).then(listOf)
   }
   return {
     inputs: inputs.map(({ name, dtype, shape }) => ({ name, dtype, shape })),

@@ -1,0 +1,52 @@
+'use strict'
+// The thread that engines run in during the contract tests: native code checks typed arrays by the real realm's
+// constructors, which a test environment replaces. One message in, one message out.
+const { setFlagsFromString } = require('node:v8')
+const { runInNewContext } = require('node:vm')
+const { parentPort } = require('node:worker_threads')
+const { engines, inspect } = require('@millrace/engine')
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc')
+
+const models = []
+const started = new Map()
+
+const doors = {
+  probe: ({ engine }) => named(engine).probe(),
+  async load({ engine, file }) {
+    if (!started.has(engine)) started.set(engine, await named(engine).create({ threads: 1, device: 'cpu' }))
+    const model = await started.get(engine).load(file)
+    models.push(model)
+    return { model: models.length - 1, inputs: model.inputs, outputs: model.outputs }
+  },
+  create: ({ engine, options }) => named(engine).create(options).then(() => null),
+  // What comes back is copied by the message, so it is what the outputs were when this run ended.
+  run: ({ model, inputs }) => models[model].run(inputs),
+  async runMany({ model, inputs, times }) {
+    let last
+    for (let i = 0; i < times; i++) last = await models[model].run(inputs)
+    return last
+  },
+  dispose: ({ model }) => models[model].dispose(),
+  inspect: ({ file }) => inspect(file),
+  tensors: () => require('@tensorflow/tfjs-core').memory().numTensors,
+  memory() {
+    collectGarbage()
+    const { external, arrayBuffers } = process.memoryUsage()
+    return { external, arrayBuffers }
+  },
+  listeners: () => process.listenerCount('uncaughtException') + process.listenerCount('unhandledRejection'),
+}
+
+function named(name) {
+  return engines.find((kind) => kind.name === name)
+}
+
+parentPort.on('message', async ({ id, door, message }) => {
+  try {
+    parentPort.postMessage({ id, answer: await doors[door](message) })
+  } catch (error) {
+    parentPort.postMessage({ id, error: { name: error.name, message: error.message } })
+  }
+})

@@ -1,0 +1,48 @@
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { Availability, Inspection, ModelFile, Tensors, TensorSpec } from '@millrace/engine'
+
+export interface LoadedModel {
+  readonly model: number
+  readonly inputs: readonly TensorSpec[]
+  readonly outputs: readonly TensorSpec[]
+}
+
+/** Calls into a thread that runs engines. Errors come back with their name and message. */
+export class EngineThread {
+  private readonly worker = new Worker(join(__dirname, 'engine-thread-worker.js'))
+  private readonly waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>()
+  private nextId = 0
+
+  constructor() {
+    this.worker.on('message', ({ id, answer, error }: { id: number; answer: unknown; error?: Error }) => {
+      const { resolve, reject } = this.waiting.get(id)!
+      this.waiting.delete(id)
+      if (error) reject(Object.assign(new Error(error.message), { name: error.name }))
+      else resolve(answer)
+    })
+    this.worker.on('error', (error) => {
+      for (const { reject } of this.waiting.values()) reject(error)
+    })
+  }
+
+  probe = (engine: string) => this.ask<Availability>('probe', { engine })
+  create = (engine: string, options: { threads: number; device: string }) => this.ask<null>('create', { engine, options })
+  load = (engine: string, file: ModelFile) => this.ask<LoadedModel>('load', { engine, file })
+  run = (model: number, inputs: Tensors) => this.ask<Tensors>('run', { model, inputs })
+  runMany = (model: number, inputs: Tensors, times: number) => this.ask<Tensors>('runMany', { model, inputs, times })
+  dispose = (model: number) => this.ask<void>('dispose', { model })
+  inspect = (file: ModelFile) => this.ask<Inspection>('inspect', { file })
+  tensors = () => this.ask<number>('tensors', {})
+  memory = () => this.ask<{ external: number; arrayBuffers: number }>('memory', {})
+  listeners = () => this.ask<number>('listeners', {})
+  end = () => this.worker.terminate()
+
+  private ask<T>(door: string, message: object): Promise<T> {
+    const id = this.nextId++
+    return new Promise<T>((resolve, reject) => {
+      this.waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject })
+      this.worker.postMessage({ id, door, message })
+    })
+  }
+}
