@@ -22,6 +22,9 @@ export const onnxruntime: EngineKind = {
   create: (options) => new Promise((resolve) => resolve(createEngine(options))),
 }
 
+/** Only what is fatal is printed: errors are thrown, with the same words. */
+const silent = 4
+
 const install = 'npm install onnxruntime-node@1.30.0'
 
 function probe(): Availability {
@@ -83,6 +86,7 @@ function createEngine(options: EngineOptions): Engine {
     executionProviders: [providerOf(options.device, ort.binding)],
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
+    logSeverityLevel: silent,
     // A thread that spins between batches would burn the CPU that the front thread needs.
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
   }
@@ -159,7 +163,7 @@ class OnnxModel implements Model {
   private readonly feeds: Record<string, OrtTensor> = {}
   private readonly fetches: Record<string, null> = {}
   private readonly results: Record<string, Tensor> = {}
-  private readonly runOptions = {}
+  private readonly runOptions = { logSeverityLevel: silent }
   private disposed = false
 
   constructor(

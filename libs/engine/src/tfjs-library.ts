@@ -95,13 +95,11 @@ function runOnCpu(
     return { dataId, shape: info.shape, dtype: info.dtype }
   }
   try {
-    const copies = Object.fromEntries(
-      Object.entries(inputs as Record<string, MaybeMany>).map(([name, value]) => [
-        name,
-        Array.isArray(value) ? value.map(toCpu) : value ? toCpu(value) : value,
-      ]),
-    ) as unknown as Core.NamedTensorInfoMap
-    const outputs = kernelFunc({ inputs: copies, backend: cpu, ...(attrs ? { attrs } : {}) })
+    // Some operations pass their inputs as a list rather than by name.
+    const copies = (Array.isArray(inputs) ? [] : {}) as Record<string, MaybeMany>
+    for (const [name, value] of Object.entries(inputs as Record<string, MaybeMany>))
+      copies[name] = Array.isArray(value) ? value.map(toCpu) : value ? toCpu(value) : value
+    const outputs = kernelFunc({ inputs: copies as unknown as Core.NamedTensorInfoMap, backend: cpu, ...(attrs ? { attrs } : {}) })
     return Array.isArray(outputs) ? outputs.map(toWasm) : toWasm(outputs)
   } finally {
     // An output may be an input by another name; disposing twice does no harm.

@@ -146,7 +146,7 @@ interface GraphTensor {
 
 function graphNetwork(file: TfjsFile, model: GraphModel): Network {
   const nodes = nodesOf(model)
-  const unknown = [...new Set(nodes.filter((node) => node.category === 'custom').map((node) => node.op))]
+  const unknown = [...new Set(nodes.filter(({ category }) => category === undefined || category === 'custom').map((node) => node.op))]
   if (unknown.length > 0)
     throw new Refusal(
       Code.UNIMPLEMENTED,
@@ -227,7 +227,8 @@ function signatureTensor(file: TfjsFile, what: string, name: string, tensor: Sig
 interface GraphNode {
   readonly name: string
   readonly op: string
-  readonly category: string
+  /** Absent or `custom` for an operation that the converter does not know. */
+  readonly category?: string
 }
 
 /** The converter keeps the parsed graph to itself; without it, only the check of operations at load is lost. */
