@@ -1,0 +1,9 @@
+/** Tests stand beside their subject; sibling rooms resolve to what `npm run build` made of them. */
+module.exports = {
+  testEnvironment: 'node',
+  testMatch: ['**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/', '/dist/', '/.nx/'],
+  modulePathIgnorePatterns: ['<rootDir>/.nx/'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }] },
+  testTimeout: 60_000,
+}

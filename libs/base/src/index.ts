@@ -1,0 +1,22 @@
+export { assert } from './assert'
+export {
+  DType,
+  denseArray,
+  denseView,
+  dtypeBytes,
+  dtypeNames,
+  isRaggedDType,
+  type DenseArray,
+  type DenseArrays,
+  type DenseDType,
+  type DTypeCode,
+  type DTypeName,
+} from './dtype'
+export { bytesPerRow, describeColumn, elementsPerRow, type ColumnSpec, type Signature } from './signature'
+export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
+export { nowUs } from './clock'
+export { fnv1a64, murmur3, type U64 } from './hash'
+export { Arena } from './arena'
+export { Buckets, latencyBoundsUs, rowBounds } from './counters'
+export { Code, codeNames, codeOf, type CodeName } from './code'
+export { Refusal } from './refusal'

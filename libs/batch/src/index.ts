@@ -1,0 +1,1 @@
+export { Header, layoutSlab, openSlab, slabBytesPerRow, type BatchColumns, type Layout } from './layout'

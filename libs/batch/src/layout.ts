@@ -1,0 +1,141 @@
+import {
+  assert,
+  bytesPerRow,
+  denseView,
+  isRaggedDType,
+  Strings,
+  StringsWriter,
+  type ColumnSpec,
+  type DenseArray,
+  type DenseDType,
+  type HeapCursor,
+  type Signature,
+} from '@millrace/base'
+
+/*
+ * A slab is the block of shared memory that one batch lives in, from admission to reply.
+ *
+ *   | header | requestOf | codes | messages | input columns ... | output columns ... | heap ------------> |
+ *     16 u32   u32 x rows  u32 x   2 u32 x    dense: rows x bytesPerRow, each 8-aligned   bytes of all ragged
+ *                          rows    rows       ragged: [begin, length] u32 pairs            columns, to the end
+ *
+ * The front thread writes header, requestOf and inputs and passes the slab on; the worker writes codes,
+ * messages, outputs and the timings, and passes it back. Never both at once, so nothing here is atomic.
+ */
+
+/** Indexes of the header's u32 words. */
+export const Header = {
+  /** Rows in the batch. */
+  rows: 0,
+  /** Requests (or parts of requests) in the batch. */
+  requests: 1,
+  /** Bytes of the heap in use. */
+  heapUsed: 2,
+  /** Written by the worker, microseconds. */
+  factsUs: 3,
+  scoreUs: 4,
+  runUs: 5,
+  /** 1 when any request of the batch was refused by the worker: `codes` is worth reading. */
+  refused: 6,
+} as const
+
+const headerBytes = 64
+
+/** Where everything of a slab is, in bytes from its begin. Same numbers on both threads, computed from the same plain data. */
+export interface Layout {
+  readonly signature: Signature
+  /** Rows (and so requests) that the columns have room for. */
+  readonly rowsMax: number
+  readonly requestOf: number
+  readonly codes: number
+  readonly messages: number
+  readonly inputs: Int32Array
+  readonly outputs: Int32Array
+  /** Begin of the heap; it ends where the block ends. */
+  readonly heap: number
+}
+
+export function layoutSlab(signature: Signature, rowsMax: number): Layout {
+  let at = headerBytes
+  const place = (bytes: number): number => {
+    const begin = at
+    at = align8(at + bytes)
+    return begin
+  }
+  const requestOf = place(4 * rowsMax)
+  const codes = place(4 * rowsMax)
+  const messages = place(8 * rowsMax)
+  const inputs = Int32Array.from(signature.inputs, (column) => place(rowsMax * slabBytesPerRow(column)))
+  const outputs = Int32Array.from(signature.outputs, (column) => place(rowsMax * slabBytesPerRow(column)))
+  return { signature, rowsMax, requestOf, codes, messages, inputs, outputs, heap: at }
+}
+
+/** Bytes of one row in a column's own place: the values when dense, begin and length when ragged. */
+export function slabBytesPerRow(column: ColumnSpec): number {
+  return column.ragged ? 8 : bytesPerRow(column)
+}
+
+/** A batch as workflow code sees it: typed arrays over a slab, or over plain memory when it runs offline. */
+export interface BatchColumns {
+  readonly rows: number
+  readonly requests: number
+  /** For each row, the request it belongs to: the index into `per: 'request'` columns. */
+  readonly requestOf: Uint32Array
+  readonly inputs: Readonly<Record<string, DenseArray | Strings>>
+  readonly outputs: Readonly<Record<string, DenseArray | StringsWriter>>
+}
+
+/** The worker's view of a closed slab: `blockBytes` bytes at `offset` of the arena's memory. */
+export function openSlab(
+  memory: SharedArrayBuffer,
+  layout: Layout,
+  offset: number,
+  blockBytes: number,
+): BatchColumns & { readonly header: Uint32Array; readonly codes: Uint32Array; readonly messages: StringsWriter; readonly cursor: HeapCursor } {
+  const header = new Uint32Array(memory, offset, headerBytes / 4)
+  const rows = header[Header.rows]!
+  const requests = header[Header.requests]!
+  assert(rows <= layout.rowsMax && requests <= rows, `slab of ${rows} rows, ${requests} requests`)
+  const heap = Buffer.from(memory as unknown as ArrayBuffer, offset + layout.heap, blockBytes - layout.heap)
+  const cursor: HeapCursor = { used: header[Header.heapUsed]! }
+  const inputs: Record<string, DenseArray | Strings> = {}
+  layout.signature.inputs.forEach((column, c) => {
+    const n = column.per === 'row' ? rows : requests
+    const begin = offset + layout.inputs[c]!
+    inputs[column.name] = column.ragged
+      ? new Strings(new Uint32Array(memory, begin, 2 * n), heap, n)
+      : denseView(column.dtype as DenseDType, memory, begin, n * elements(column))
+  })
+  const outputs: Record<string, DenseArray | StringsWriter> = {}
+  layout.signature.outputs.forEach((column, c) => {
+    const n = column.per === 'row' ? rows : requests
+    const begin = offset + layout.outputs[c]!
+    if (!column.ragged) {
+      outputs[column.name] = denseView(column.dtype as DenseDType, memory, begin, n * elements(column))
+      return
+    }
+    assert(isRaggedDType(column.dtype), 'ragged outputs are strings or bytes')
+    const spans = new Uint32Array(memory, begin, 2 * n)
+    spans.fill(0)
+    outputs[column.name] = new StringsWriter(spans, heap, n, cursor)
+  })
+  return {
+    header,
+    rows,
+    requests,
+    requestOf: new Uint32Array(memory, offset + layout.requestOf, rows),
+    codes: new Uint32Array(memory, offset + layout.codes, requests),
+    messages: new StringsWriter(new Uint32Array(memory, offset + layout.messages, 2 * requests), heap, requests, cursor),
+    inputs,
+    outputs,
+    cursor,
+  }
+}
+
+function elements(column: ColumnSpec): number {
+  return column.shape.reduce((product, n) => product * n, 1)
+}
+
+function align8(n: number): number {
+  return (n + 7) & ~7
+}
