@@ -1,0 +1,3 @@
+export { affinityOf, pinThread, type Pinned } from './pin'
+export { cpusOfLane, formatCpus, parseCpus } from './cpus'
+export { Pool, type PoolOptions } from './pool'

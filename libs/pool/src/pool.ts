@@ -1,0 +1,76 @@
+import { Piscina } from 'piscina'
+
+export interface PoolOptions {
+  readonly name: string
+  /** Absolute path of the file that each thread runs. */
+  readonly workerFile: string
+  /** Plain data that each thread starts with; shared memory is shared, all else is copied. */
+  readonly workerData: unknown
+  readonly threads: number
+  /** Batches that one thread may hold: one runs, the others wait at its door so that it never idles between two. */
+  readonly batchesPerThread: number
+  /** Called when threads were replaced, so that the owner may look again at what they loaded. */
+  readonly onRestart?: (reason: Error) => void
+}
+
+/**
+ * The threads of one kind of device: a Piscina pool whose own queue stays empty, because `run` is only called
+ * while `free` is positive. Waiting is the batch room's business.
+ */
+export class Pool {
+  readonly name: string
+  readonly threads: number
+  /** Batches that the pool can take now without queueing. */
+  free: number
+  restarts = 0
+  private readonly piscina: Piscina
+  private closing = false
+
+  constructor(options: PoolOptions) {
+    this.name = options.name
+    this.threads = options.threads
+    this.free = options.threads * options.batchesPerThread
+    this.piscina = new Piscina({
+      filename: options.workerFile,
+      workerData: options.workerData,
+      minThreads: options.threads,
+      maxThreads: options.threads,
+      concurrentTasksPerWorker: options.batchesPerThread,
+      // Threads wait in their event loop: the better tail when idle (p99 94 us against 1.3 ms with 'sync').
+      atomics: 'disabled',
+      recordTiming: false,
+      idleTimeout: Infinity,
+    })
+    this.piscina.on('error', () => undefined)
+    this.piscina.threads.forEach((thread) => this.watch(thread, options.onRestart))
+    this.piscina.on('workerCreate', (worker: { worker?: import('node:worker_threads').Worker }) => {
+      if (worker.worker !== undefined) this.watch(worker.worker, options.onRestart)
+    })
+  }
+
+  /** Runs one message on the least busy thread. Rejects when the thread dies; the pool then replaces it. */
+  async run<T>(message: unknown): Promise<T> {
+    this.free--
+    try {
+      return (await this.piscina.run(message)) as T
+    } finally {
+      this.free++
+    }
+  }
+
+  /** Waits for what runs, then ends the threads. */
+  async close(): Promise<void> {
+    this.closing = true
+    await this.piscina.destroy()
+  }
+
+  private watch(thread: import('node:worker_threads').Worker, onRestart?: (reason: Error) => void): void {
+    let reason = new Error('thread exited')
+    thread.once('error', (error: Error) => (reason = error))
+    thread.once('exit', () => {
+      if (this.closing) return
+      this.restarts++
+      onRestart?.(reason)
+    })
+  }
+}
