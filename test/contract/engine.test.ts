@@ -20,7 +20,11 @@ interface Subject {
 const subjects: readonly Subject[] = [
   { engine: 'onnxruntime', kind: 'onnx', write: writeOnnxMlp },
   { engine: 'tfjs', kind: 'graph model', write: (folder, mlp) => tfjsFile(writeGraphMlp(folder, mlp, true)) },
-  { engine: 'tfjs', kind: 'graph model without signature', write: (folder, mlp) => tfjsFile(writeGraphMlp(folder, mlp, false)) },
+  {
+    engine: 'tfjs',
+    kind: 'graph model without signature',
+    write: (folder, mlp) => tfjsFile(writeGraphMlp(folder, mlp, false)),
+  },
   { engine: 'tfjs', kind: 'layers model', write: (folder, mlp) => tfjsFile(writeLayersMlp(folder, mlp)) },
 ]
 

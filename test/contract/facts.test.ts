@@ -1,10 +1,20 @@
 import { fork } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { Strings, type DenseArray } from '@millrace/base'
-import { checkTable, keyBytesMax, MemoryStore, openFacts, openLmdb, type FactRecord, type FactRows, type FactStore, type FactTable } from '@millrace/facts'
+import {
+  checkTable,
+  keyBytesMax,
+  MemoryStore,
+  openFacts,
+  openLmdb,
+  type FactRecord,
+  type FactRows,
+  type FactStore,
+  type FactTable,
+} from '@millrace/facts'
 import { seeded } from './support/numbers'
 
 /*
@@ -33,8 +43,20 @@ const titles: FactTable = {
     { name: 'poster', dtype: 'bytes', shape: [] },
   ],
 }
-const seven: FactRecord = { name: 'Seven', year: 1995, rating: 8.5, genres: [1, 0, 0.5], poster: Uint8Array.of(7, 0, 255) }
-const heat: FactRecord = { name: 'Heat ', year: 1995, rating: NaN, genres: Float32Array.of(0, 1, 0), poster: new Uint8Array(0) }
+const seven: FactRecord = {
+  name: 'Seven',
+  year: 1995,
+  rating: 8.5,
+  genres: [1, 0, 0.5],
+  poster: Uint8Array.of(7, 0, 255),
+}
+const heat: FactRecord = {
+  name: 'Heat ',
+  year: 1995,
+  rating: NaN,
+  genres: Float32Array.of(0, 1, 0),
+  poster: new Uint8Array(0),
+}
 
 const accounts: FactTable = { name: 'accounts', key: 'u64', fields: [{ name: 'age', dtype: 'i32', shape: [] }] }
 
@@ -53,11 +75,17 @@ for (const { name, open } of stores) {
     })
     afterEach(() => store.close())
 
-    const read = async (table: string, keys: readonly string[]): Promise<FactRows> => store.read(table, Strings.of(keys))
+    const read = async (table: string, keys: readonly string[]): Promise<FactRows> =>
+      store.read(table, Strings.of(keys))
 
     test('what was written is read, column by column, in the order of the keys', async () => {
       await store.declare(titles)
-      expect(await store.write('titles', [['tt1', seven], ['tt2', heat]])).toBe(2)
+      expect(
+        await store.write('titles', [
+          ['tt1', seven],
+          ['tt2', heat],
+        ]),
+      ).toBe(2)
       const rows = await read('titles', ['tt2', 'tt1', 'tt2'])
       expect(rows.rows).toBe(3)
       expect([...rows.found]).toEqual([1, 1, 1])
@@ -89,7 +117,10 @@ for (const { name, open } of stores) {
 
     test('two results live side by side', async () => {
       await store.declare(titles)
-      await store.write('titles', [['tt1', seven], ['tt2', heat]])
+      await store.write('titles', [
+        ['tt1', seven],
+        ['tt2', heat],
+      ])
       const first = await read('titles', ['tt1'])
       const second = await read('titles', ['tt2'])
       expect([text(first, 'name'), text(second, 'name')]).toEqual([['Seven'], ['Heat ']])
@@ -109,9 +140,22 @@ for (const { name, open } of stores) {
       ['u64', [0n, 2n ** 64n - 1n]],
       ['bool', [0, 1]],
     ])('%s keeps its extremes', async (dtype, values) => {
-      await store.declare({ name: 't', key: 'string', fields: [{ name: 'pad', dtype: 'u8', shape: [] }, { name: 'x', dtype, shape: [] }] })
-      await store.write('t', values.map((x, i) => [String(i), { pad: 9, x }] as const))
-      const rows = await read('t', values.map((_, i) => String(i)))
+      await store.declare({
+        name: 't',
+        key: 'string',
+        fields: [
+          { name: 'pad', dtype: 'u8', shape: [] },
+          { name: 'x', dtype, shape: [] },
+        ],
+      })
+      await store.write(
+        't',
+        values.map((x, i) => [String(i), { pad: 9, x }] as const),
+      )
+      const rows = await read(
+        't',
+        values.map((_, i) => String(i)),
+      )
       expect(dense(rows, 'x')).toEqual(values)
       expect(dense(rows, 'pad')).toEqual(values.map(() => 9))
     })
@@ -134,19 +178,28 @@ for (const { name, open } of stores) {
     test('a missing, an unknown and a misshapen field are named', async () => {
       await store.declare(titles)
       const { year: _, ...yearless } = seven
-      await expect(store.write('titles', [['tt1', yearless]])).rejects.toThrow(/`titles`, key "tt1": field `year` is missing/)
-      await expect(store.write('titles', [['tt1', { ...seven, yaer: 1 }]])).rejects.toThrow(/field `yaer` is not declared/)
+      await expect(store.write('titles', [['tt1', yearless]])).rejects.toThrow(
+        /`titles`, key "tt1": field `year` is missing/,
+      )
+      await expect(store.write('titles', [['tt1', { ...seven, yaer: 1 }]])).rejects.toThrow(
+        /field `yaer` is not declared/,
+      )
       await expect(store.write('titles', [['tt1', { ...seven, genres: [1, 2] }]])).rejects.toThrow(
         /`genres` has shape \[3\] \(3 values\), not 2 values/,
       )
-      await expect(store.write('titles', [['tt1', { ...seven, genres: [1, 2, 'x'] as unknown as number[] }]])).rejects.toThrow(
-        /`genres` is f32, not the text "x" \(value 2\)/,
-      )
+      await expect(
+        store.write('titles', [['tt1', { ...seven, genres: [1, 2, 'x'] as unknown as number[] }]]),
+      ).rejects.toThrow(/`genres` is f32, not the text "x" \(value 2\)/)
     })
 
     test('a write with one wrong row writes nothing, and the store works on', async () => {
       await store.declare(titles)
-      await expect(store.write('titles', [['tt1', seven], ['tt2', { ...heat, year: -1 }]])).rejects.toThrow(/tt2/)
+      await expect(
+        store.write('titles', [
+          ['tt1', seven],
+          ['tt2', { ...heat, year: -1 }],
+        ]),
+      ).rejects.toThrow(/tt2/)
       expect([...(await read('titles', ['tt1', 'tt2'])).found]).toEqual([0, 0])
       await store.write('titles', [['tt2', heat]])
       expect([...(await read('titles', ['tt1', 'tt2'])).found]).toEqual([0, 1])
@@ -164,7 +217,10 @@ for (const { name, open } of stores) {
     test('any text is a key: empty, unicode, with zero bytes, one that begins another', async () => {
       const keys = ['', 'a', 'ab', 'a\0', 'ж', '映画', '🎬', 'é', 'e\u0301', 'titles', ' ']
       await store.declare({ name: 't', key: 'string', fields: [{ name: 'x', dtype: 'i32', shape: [] }] })
-      await store.write('t', keys.map((key, x) => [key, { x }] as const))
+      await store.write(
+        't',
+        keys.map((key, x) => [key, { x }] as const),
+      )
       const rows = await read('t', [...keys].reverse())
       expect([...rows.found]).toEqual(keys.map(() => 1))
       expect(dense(rows, 'x')).toEqual(keys.map((_, x) => x).reverse())
@@ -174,7 +230,9 @@ for (const { name, open } of stores) {
       await store.declare({ name: 't', key: 'string', fields: [{ name: 'x', dtype: 'i32', shape: [] }] })
       const [fits, long, huge] = ['k'.repeat(keyBytesMax), 'k'.repeat(keyBytesMax + 1), 'k'.repeat(1_000_000)]
       await store.write('t', [[fits!, { x: 5 }]])
-      await expect(store.write('t', [[long!, { x: 6 }]])).rejects.toThrow(`${keyBytesMax + 1} bytes, the limit is ${keyBytesMax}`)
+      await expect(store.write('t', [[long!, { x: 6 }]])).rejects.toThrow(
+        `${keyBytesMax + 1} bytes, the limit is ${keyBytesMax}`,
+      )
       await expect(store.write('t', [['ж'.repeat(1000), { x: 6 }]])).rejects.toThrow('2000 bytes')
       const rows = await read('t', [long!, fits!, huge!])
       expect([...rows.found]).toEqual([0, 1, 0])
@@ -184,7 +242,10 @@ for (const { name, open } of stores) {
     test('u64 keys, to the largest, from shared memory at any offset', async () => {
       await store.declare(accounts)
       const ids = [0n, 1n, 256n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n]
-      await store.write('accounts', ids.map((id, age) => [id, { age }] as const))
+      await store.write(
+        'accounts',
+        ids.map((id, age) => [id, { age }] as const),
+      )
       const keys = new BigUint64Array(new SharedArrayBuffer(80), 16, 7)
       keys.set([...ids].reverse())
       keys[6] = 2n
@@ -196,8 +257,12 @@ for (const { name, open } of stores) {
     test('keys of the other kind are refused, reading and writing', async () => {
       await store.declare(accounts)
       await store.declare(titles)
-      await expect(read('accounts', ['1'])).rejects.toThrow('fact table `accounts` has u64 keys, it was asked with string keys')
-      await expect((async () => store.read('titles', BigUint64Array.of(1n)))()).rejects.toThrow(/`titles` has string keys/)
+      await expect(read('accounts', ['1'])).rejects.toThrow(
+        'fact table `accounts` has u64 keys, it was asked with string keys',
+      )
+      await expect((async () => store.read('titles', BigUint64Array.of(1n)))()).rejects.toThrow(
+        /`titles` has string keys/,
+      )
       await expect(store.write('accounts', [['1', { age: 1 }]])).rejects.toThrow(/u64 keys.*not "1"/)
       await expect(store.write('accounts', [[-1n, { age: 1 }]])).rejects.toThrow(/not -1/)
       await expect(store.write('titles', [[1n, seven]])).rejects.toThrow(/string keys, not the bigint 1/)
@@ -207,7 +272,9 @@ for (const { name, open } of stores) {
       await expect(read('titels', ['tt1'])).rejects.toThrow('there is no fact table `titels`; the store is empty')
       await store.declare(titles)
       await store.declare(accounts)
-      await expect(read('titels', ['tt1'])).rejects.toThrow('there is no fact table `titels`; there are accounts, titles')
+      await expect(read('titels', ['tt1'])).rejects.toThrow(
+        'there is no fact table `titels`; there are accounts, titles',
+      )
       await expect(store.write('titels', [['tt1', seven]])).rejects.toThrow('there are accounts, titles')
     })
 
@@ -215,7 +282,10 @@ for (const { name, open } of stores) {
       const field = { name: 'x', dtype: 'i32', shape: [] } as const
       for (const table of ['a', 'b']) await store.declare({ name: table, key: 'string', fields: [field] })
       await store.write('a', [['k', { x: 1 }]])
-      await store.write('b', [['k', { x: 2 }], ['only b', { x: 3 }]])
+      await store.write('b', [
+        ['k', { x: 2 }],
+        ['only b', { x: 3 }],
+      ])
       expect(dense(await read('a', ['k', 'only b']), 'x')).toEqual([1, 0])
       expect(dense(await read('b', ['k', 'only b']), 'x')).toEqual([2, 3])
     })
@@ -253,13 +323,19 @@ for (const { name, open } of stores) {
       const wanted: FactTable = {
         name: 'titles',
         key: 'u64',
-        fields: [{ name: 'genres', dtype: 'f32', shape: [4] }, { name: 'rating', dtype: 'f64', shape: [] }, { name: 'length', dtype: 'u16', shape: [] }],
+        fields: [
+          { name: 'genres', dtype: 'f32', shape: [4] },
+          { name: 'rating', dtype: 'f64', shape: [] },
+          { name: 'length', dtype: 'u16', shape: [] },
+        ],
       }
       expect(() => checkTable(store, wanted)).toThrow(
         'fact table `titles`: its keys are string, not u64; field `genres` is f32[3], not f32[4]; ' +
           'field `rating` is f32, not f64; it has no field `length` (it has name, year, rating, genres, poster)',
       )
-      expect(() => checkTable(store, { ...wanted, name: 'movies' })).toThrow('there is no fact table `movies`; there are titles')
+      expect(() => checkTable(store, { ...wanted, name: 'movies' })).toThrow(
+        'there is no fact table `movies`; there are titles',
+      )
     })
 
     test('thousands of rows of random text come back as they were', async () => {
@@ -272,7 +348,10 @@ for (const { name, open } of stores) {
       await store.declare(titles)
       await store.write('titles', records)
       const order = records.map((_, i) => i).sort(() => random() - 0.5)
-      const rows = await read('titles', order.map((i) => records[i]![0]))
+      const rows = await read(
+        'titles',
+        order.map((i) => records[i]![0]),
+      )
       expect(text(rows, 'name')).toEqual(order.map((i) => records[i]![1]['name']))
       expect(dense(rows, 'year')).toEqual(order)
       expect(text(rows, 'poster')).toEqual(order.map((i) => String(records[i]![1]['poster'])))
@@ -307,8 +386,14 @@ describe('lmdb between readers and writers', () => {
     await writer.declare({ ...table, fields: [...table.fields, { name: 'more', dtype: 'u8', shape: [] }] })
     expect(Object.keys(reader.read('t', one).columns)).toEqual(['generation', 'more'])
     expect([...reader.read('t', one).found]).toEqual([0])
+    expect(reader.tables().map(({ name }) => name)).toEqual(['t'])
     await writer.declare(accounts)
-    expect(reader.tables().map(({ name }) => name).sort()).toEqual(['accounts', 't'])
+    expect(
+      reader
+        .tables()
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(['accounts', 't'])
     await reader.close()
     await writer.close()
   })
@@ -316,14 +401,34 @@ describe('lmdb between readers and writers', () => {
   test('two writers do not undo each other', async () => {
     const [first, second] = [openLmdb(folder, { readOnly: false }), openLmdb(folder, { readOnly: false })]
     await first.declare(table)
-    await second.declare(accounts)
-    await first.declare({ ...table, name: 'u' })
+    await second.declare({ ...table, name: 'u' })
+    await first.declare({ ...table, name: 'v' })
     await second.write('t', fill(1))
     await first.write('u', fill(2))
-    expect(dense(first.read('t', Strings.of(['k3'])), 'generation')).toEqual([1])
-    expect(dense(second.read('u', Strings.of(['k3'])), 'generation')).toEqual([2])
+    await second.write('v', fill(3))
+    for (const store of [first, second])
+      for (const [i, name] of ['t', 'u', 'v'].entries())
+        expect(dense(store.read(name, Strings.of(['k3'])), 'generation')).toEqual([i + 1])
     await first.close()
     await second.close()
+  })
+
+  test('what is replaced gives its place back', async () => {
+    const writer = openLmdb(folder, { readOnly: false })
+    const bytesAfter = async (times: number): Promise<number> => {
+      for (let i = 0; i < times; i++) {
+        await writer.declare({ ...table, fields: [...table.fields, { name: `v${i % 2}`, dtype: 'f32', shape: [64] }] })
+        const row = { generation: i, [`v${i % 2}`]: new Float32Array(64) }
+        await writer.write(
+          't',
+          Array.from({ length: 500 }, (_, k) => [`k${k}`, row] as const),
+        )
+      }
+      return statSync(join(folder, 'data.mdb')).size
+    }
+    const few = await bytesAfter(4)
+    expect(await bytesAfter(24)).toBeLessThan(2 * few)
+    await writer.close()
   })
 
   test('a reader refuses to write, and a folder without facts', async () => {
@@ -346,7 +451,10 @@ describe('lmdb between readers and writers', () => {
         await writer.write('t', fill(generation))
         // Some declarations among the writes: the table is then empty for a moment.
         if (generation % 10 === 0) {
-          await writer.declare({ ...table, fields: [...table.fields, { name: `v${generation}`, dtype: 'u8', shape: [] }] })
+          await writer.declare({
+            ...table,
+            fields: [...table.fields, { name: `v${generation}`, dtype: 'u8', shape: [] }],
+          })
           await writer.declare(table)
         }
         await new Promise(setImmediate)

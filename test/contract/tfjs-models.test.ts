@@ -82,15 +82,26 @@ test('i32 and bool go in and come out', async () => {
 })
 
 test('an operation without a wasm kernel runs on the JavaScript one, without leaving tensors', async () => {
-  const einsum = { name: 'y', op: 'Einsum', input: ['a', 'b'], attr: { ...float, equation: { s: Buffer.from('ij,jk->ik').toString('base64') }, N: { i: '2' } } }
+  const einsum = {
+    name: 'y',
+    op: 'Einsum',
+    input: ['a', 'b'],
+    attr: { ...float, equation: { s: Buffer.from('ij,jk->ik').toString('base64') }, N: { i: '2' } },
+  }
   const nodes = [placeholder('a', 'DT_FLOAT', [-1, 2]), einsum]
-  const path = writeGraph(join(folder, 'einsum'), nodes, [{ name: 'b', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) }])
+  const path = writeGraph(join(folder, 'einsum'), nodes, [
+    { name: 'b', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
+  ])
   const { model } = await load(path)
   const inputs = { a: f32([2, 2], [1, 1, 10, 100]) }
   expect(numbers(await thread.run(model, inputs), 'y')).toEqual([4, 6, 310, 420])
-  const before = await thread.tensors()
-  await thread.runMany(model, inputs, 100)
-  expect(await thread.tensors()).toBe(before)
+  const many = { a: { dtype: 'f32', shape: [2000, 2], data: new Float32Array(4000) } } as const
+  await thread.runMany(model, many, 10)
+  const [tensors, memory] = [await thread.tensors(), await thread.memory()]
+  await thread.runMany(model, many, 200)
+  expect(await thread.tensors()).toBe(tensors)
+  // 200 copies of the input and the output are 6.4 MB.
+  expect((await thread.memory()).arrayBuffers - memory.arrayBuffers).toBeLessThan(1_000_000)
 })
 
 test('an operation on complex numbers is refused with its name', async () => {
@@ -108,14 +119,23 @@ test('an operation that TFJS does not have is refused at load with its name', as
 })
 
 test('a string input is refused at load with its name', async () => {
-  const nodes = [placeholder('words', 'DT_STRING', [-1]), { name: 'y', op: 'Identity', input: ['words'], attr: { T: { type: 'DT_STRING' } } }]
-  await expect(load(writeGraph(join(folder, 'string'), nodes))).rejects.toThrow(/input `words` is a string tensor.*preprocess/)
+  const nodes = [
+    placeholder('words', 'DT_STRING', [-1]),
+    { name: 'y', op: 'Identity', input: ['words'], attr: { T: { type: 'DT_STRING' } } },
+  ]
+  await expect(load(writeGraph(join(folder, 'string'), nodes))).rejects.toThrow(
+    /input `words` is a string tensor.*preprocess/,
+  )
 })
 
 test('a graph whose shapes depend on values runs', async () => {
   const nodes: GraphNode[] = [
     placeholder('x', 'DT_FLOAT', [-1]),
-    { name: 'zero', op: 'Const', attr: { dtype: { type: 'DT_FLOAT' }, value: { tensor: { dtype: 'DT_FLOAT', tensorShape: { dim: [] } } } } },
+    {
+      name: 'zero',
+      op: 'Const',
+      attr: { dtype: { type: 'DT_FLOAT' }, value: { tensor: { dtype: 'DT_FLOAT', tensorShape: { dim: [] } } } },
+    },
     { name: 'positive', op: 'Greater', input: ['x', 'zero'], attr: float },
     { name: 'where', op: 'Where', input: ['positive'] },
   ]
@@ -124,7 +144,12 @@ test('a graph whose shapes depend on values runs', async () => {
     inputs: { x: { name: 'x:0', dtype: 'DT_FLOAT', tensorShape: dims([-1]) } },
     outputs: { at: { name: 'where:0', dtype: 'DT_INT64', tensorShape: dims([-1, 1]) } },
   }
-  const path = writeGraph(join(folder, 'where'), nodes.filter(({ op }) => op !== 'Const'), [zero], signature)
+  const path = writeGraph(
+    join(folder, 'where'),
+    nodes.filter(({ op }) => op !== 'Const'),
+    [zero],
+    signature,
+  )
   const { model, outputs } = await load(path)
   expect(outputs).toEqual([{ name: 'at', dtype: 'i32', shape: [null, 1] }])
   const answer = await thread.run(model, { x: f32([5], [-1, 2, 0, 3, 4]) })

@@ -28,7 +28,9 @@ test('takes no engine that is not preferred', () => {
 })
 
 test('names what is missing and how to get it', () => {
-  expect(() => chooseEngine(list, 'savedmodel', [])).toThrow('no engine here runs savedmodel models; fast: its library is absent (get it)')
+  expect(() => chooseEngine(list, 'savedmodel', [])).toThrow(
+    'no engine here runs savedmodel models; fast: its library is absent (get it)',
+  )
 })
 
 test('names the engine that would run the format when it is not allowed', () => {

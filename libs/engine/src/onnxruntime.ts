@@ -3,16 +3,26 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Code, denseArray, Refusal, type DenseArray, type DenseDType } from '@millrace/base'
 import { checkInputs } from './check-inputs'
-import type { Availability, Engine, EngineKind, EngineOptions, Model, ModelFile, Tensor, Tensors, TensorSpec } from './engine'
+import type {
+  Availability,
+  Engine,
+  EngineKind,
+  EngineOptions,
+  Model,
+  ModelFile,
+  Tensor,
+  Tensors,
+  TensorSpec,
+} from './engine'
 
 /*
  * ONNX models through onnxruntime-node.
  *
  * The package's own `session.run` waits for `setImmediate`, then calls its native binding, which computes on
  * the calling thread and returns. We call the binding: a worker has nothing else to do meanwhile, and a turn of
- * the event loop a batch is saved. MLP 64-128-64-1, microseconds a run on an otherwise idle loop, wrapper / here:
- * batch 1 10.7 / 8.5, batch 8 12.2 / 10.1, batch 128 42.6 / 39.8 (Node 20.20, 1 thread; a loop of 20,000 awaited
- * runs, medians of 3). Outputs preallocated by us: no gain (9.0, 10.5, 40.2), so the library allocates them.
+ * the event loop a batch is saved. MLP 64-128-64-1, microseconds a run, wrapper / here: batch 1 10.2 / 8.0,
+ * batch 8 12.1 / 10.1, batch 128 43.7 / 41.2 (Node 20.20, idle machine, `npx jiti bench/models/time-onnxruntime.ts`).
+ * Tried and lost: outputs preallocated by us, 0.5 slower at batch 1 and the same at 128.
  */
 
 export const onnxruntime: EngineKind = {
@@ -49,7 +59,11 @@ interface Session {
   loadModel(path: string, options: object): void
   readonly inputMetadata: readonly ValueMetadata[]
   readonly outputMetadata: readonly ValueMetadata[]
-  run(feeds: Record<string, OrtTensor>, fetches: Record<string, OrtTensor | null>, options: object): Record<string, OrtTensor>
+  run(
+    feeds: Record<string, OrtTensor>,
+    fetches: Record<string, OrtTensor | null>,
+    options: object,
+  ): Record<string, OrtTensor>
   dispose(): void
 }
 interface ValueMetadata {

@@ -22,7 +22,10 @@ export interface SignatureTensor {
   readonly name: string
   /** `DT_FLOAT` */
   readonly dtype: string
-  readonly tensorShape?: { readonly dim?: readonly { readonly size?: string | number }[]; readonly unknownRank?: boolean }
+  readonly tensorShape?: {
+    readonly dim?: readonly { readonly size?: string | number }[]
+    readonly unknownRank?: boolean
+  }
 }
 
 export function readTfjsFile(path: string): TfjsFile {

@@ -99,7 +99,11 @@ function runOnCpu(
     const copies = (Array.isArray(inputs) ? [] : {}) as Record<string, MaybeMany>
     for (const [name, value] of Object.entries(inputs as Record<string, MaybeMany>))
       copies[name] = Array.isArray(value) ? value.map(toCpu) : value ? toCpu(value) : value
-    const outputs = kernelFunc({ inputs: copies as unknown as Core.NamedTensorInfoMap, backend: cpu, ...(attrs ? { attrs } : {}) })
+    const outputs = kernelFunc({
+      inputs: copies as unknown as Core.NamedTensorInfoMap,
+      backend: cpu,
+      ...(attrs ? { attrs } : {}),
+    })
     return Array.isArray(outputs) ? outputs.map(toWasm) : toWasm(outputs)
   } finally {
     // An output may be an input by another name; disposing twice does no harm.

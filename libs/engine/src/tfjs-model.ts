@@ -11,7 +11,11 @@ import type { TfjsLibrary } from './tfjs-library'
 interface Network {
   readonly inputs: readonly TensorSpec[]
   /** `shape` is null where the file does not say. */
-  readonly outputs: readonly { readonly name: string; readonly dtype: DenseDType | null; readonly shape: TensorSpec['shape'] | null }[]
+  readonly outputs: readonly {
+    readonly name: string
+    readonly dtype: DenseDType | null
+    readonly shape: TensorSpec['shape'] | null
+  }[]
   compute(inputs: Core.Tensor[]): Core.Tensor[] | Promise<Core.Tensor[]>
   dispose(): void
 }
@@ -19,7 +23,10 @@ interface Network {
 /** Loads a TFJS model. Rejects, naming it, for an operation or dtype that does not run here. */
 export async function loadTfjsModel(tf: TfjsLibrary, modelFile: ModelFile): Promise<Model> {
   if (modelFile.format !== 'tfjs')
-    throw new Refusal(Code.INVALID_ARGUMENT, `the tfjs engine runs tfjs models, ${modelFile.path} is ${modelFile.format}`)
+    throw new Refusal(
+      Code.INVALID_ARGUMENT,
+      `the tfjs engine runs tfjs models, ${modelFile.path} is ${modelFile.format}`,
+    )
   const file = readTfjsFile(modelFile.path)
   const network = file.kind === 'graph' ? await loadGraph(tf, file) : await loadLayers(tf, file)
   try {
@@ -146,7 +153,9 @@ interface GraphTensor {
 
 function graphNetwork(file: TfjsFile, model: GraphModel): Network {
   const nodes = nodesOf(model)
-  const unknown = [...new Set(nodes.filter(({ category }) => category === undefined || category === 'custom').map((node) => node.op))]
+  const unknown = [
+    ...new Set(nodes.filter(({ category }) => category === undefined || category === 'custom').map((node) => node.op)),
+  ]
   if (unknown.length > 0)
     throw new Refusal(
       Code.UNIMPLEMENTED,
@@ -287,7 +296,10 @@ async function dryRun(
     const { message } = error as Error
     const kernel = /Kernel '([^']+)' not registered/.exec(message)?.[1]
     if (kernel !== undefined)
-      throw new Refusal(Code.UNIMPLEMENTED, `${file.path} needs the operation ${kernel}, which no TFJS backend here has`)
+      throw new Refusal(
+        Code.UNIMPLEMENTED,
+        `${file.path} needs the operation ${kernel}, which no TFJS backend here has`,
+      )
     if (forgiving) return null
     throw new Error(`${file.path} does not run: ${message}`, { cause: error })
   }

@@ -14,7 +14,9 @@ export const tfjs: EngineKind = {
   create: createEngine,
 }
 
-const packages = ['core', 'layers', 'converter', 'backend-wasm', 'backend-cpu'].map((name) => `@tensorflow/tfjs-${name}`)
+const packages = ['core', 'layers', 'converter', 'backend-wasm', 'backend-cpu'].map(
+  (name) => `@tensorflow/tfjs-${name}`,
+)
 
 function probe(): Availability {
   const here = createRequire(__filename)

@@ -27,7 +27,8 @@ export class ColumnsBuilder {
     )
     this.bytes = this.columns.map((column) => new Uint8Array(column.buffer))
     this.spans = plan.text.map(() => new Uint32Array(2 * rows))
-    this.heap = plan.text.length === 0 ? Buffer.alloc(0) : Buffer.allocUnsafeSlow(Math.ceil(rows * textBytesPerRow) + 64)
+    this.heap =
+      plan.text.length === 0 ? Buffer.alloc(0) : Buffer.allocUnsafeSlow(Math.ceil(rows * textBytesPerRow) + 64)
   }
 
   /** Row `row` is the first `length` bytes of `record`. */
@@ -42,8 +43,7 @@ export class ColumnsBuilder {
     let at = denseBytes
     for (let f = 0; f < this.spans.length; f++) {
       if (at + 4 > length) this.damaged()
-      const textBytes =
-        (record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16) | (record[at + 3]! << 24)) >>> 0
+      const textBytes = (record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16) | (record[at + 3]! << 24)) >>> 0
       at += 4
       if (at + textBytes > length) this.damaged()
       this.reserve(textBytes)

@@ -42,7 +42,8 @@ export class LmdbKey {
 export const keyEncoder = {
   writeKey: (key: LmdbKey, target: Uint8Array, start: number): number => key.writeTo(target, start),
   readKey: (source: Uint8Array, start: number, end: number): LmdbKey => {
-    const id = ((source[start]! << 24) | (source[start + 1]! << 16) | (source[start + 2]! << 8) | source[start + 3]!) >>> 0
+    const id =
+      ((source[start]! << 24) | (source[start + 1]! << 16) | (source[start + 2]! << 8) | source[start + 3]!) >>> 0
     return new LmdbKey().bytes(id, Uint8Array.prototype.slice.call(source, start + 4, end), 0, end - start - 4)
   },
 }

@@ -74,16 +74,13 @@ export class LmdbStore implements FactStore {
   ) {}
 
   tables(): readonly FactTable[] {
-    this.db.resetReadTxn()
-    this.refresh()
+    this.newSnapshot()
     return [...this.declared.values()].map(({ plan }) => plan.table)
   }
 
   read(name: string, keys: FactKeys): FactRows {
     const { db, key } = this
-    // A snapshot lasts until the event loop turns: begin a fresh one, or a busy thread would read old facts for long.
-    db.resetReadTxn()
-    this.refresh()
+    this.newSnapshot()
     const table = this.find(name)
     checkKeyKind(table.plan.table, keys)
     const rows = keys.length
@@ -124,8 +121,6 @@ export class LmdbStore implements FactStore {
         state.writeUInt32LE(id + 1, 4)
         this.put(catalogueId, Buffer.alloc(0), state)
       })
-      this.db.resetReadTxn()
-      this.refresh()
     })
   }
 
@@ -149,7 +144,8 @@ export class LmdbStore implements FactStore {
 
   /** Runs `work` in one write transaction, with the catalogue as it is in there; what it throws undoes everything. */
   private transact<T>(work: () => T): T {
-    if (this.readOnly) throw new Refusal(Code.FAILED_PRECONDITION, `the facts in ${this.path} are open for reading only`)
+    if (this.readOnly)
+      throw new Refusal(Code.FAILED_PRECONDITION, `the facts in ${this.path} are open for reading only`)
     return this.db.transactionSync(() => {
       this.refresh()
       return work()
@@ -166,7 +162,19 @@ export class LmdbStore implements FactStore {
   }
 
   private find(name: string): Declared {
-    return this.declared.get(name) ?? tableNotFound(name, [...this.declared.values()].map(({ plan }) => plan.table))
+    return (
+      this.declared.get(name) ??
+      tableNotFound(
+        name,
+        [...this.declared.values()].map(({ plan }) => plan.table),
+      )
+    )
+  }
+
+  /** lmdb keeps a snapshot until the event loop turns: without a fresh one, a busy thread would read old facts for long. */
+  private newSnapshot(): void {
+    this.db.resetReadTxn()
+    this.refresh()
   }
 
   /** Brings the catalogue to the snapshot that the next reads see. */

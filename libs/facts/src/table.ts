@@ -27,7 +27,8 @@ export function validateTable(table: FactTable): void {
     if (field.name === '') refuse('a field needs a name')
     if (names.has(field.name)) refuse(`field \`${field.name}\` is declared twice`)
     names.add(field.name)
-    if (isText(field.dtype) && field.shape.length > 0) refuse(`field \`${field.name}\` is ${field.dtype} and cannot have a shape`)
+    if (isText(field.dtype) && field.shape.length > 0)
+      refuse(`field \`${field.name}\` is ${field.dtype} and cannot have a shape`)
     if (!field.shape.every((n) => Number.isInteger(n) && n > 0))
       refuse(`field \`${field.name}\` has shape [${field.shape.join(',')}]; dimensions are whole numbers above 0`)
   }
@@ -58,7 +59,9 @@ export function checkTable(store: FactStore, wanted: FactTable): FactTable {
   for (const field of wanted.fields) {
     const there = table.fields.find((other) => other.name === field.name)
     if (there === undefined)
-      differences.push(`it has no field \`${field.name}\` (it has ${table.fields.map((other) => other.name).join(', ')})`)
+      differences.push(
+        `it has no field \`${field.name}\` (it has ${table.fields.map((other) => other.name).join(', ')})`,
+      )
     else if (describeField(there) !== describeField(field))
       differences.push(`field \`${field.name}\` is ${describeField(there)}, not ${describeField(field)}`)
   }

@@ -20,7 +20,10 @@ const doors = {
     models.push(model)
     return { model: models.length - 1, inputs: model.inputs, outputs: model.outputs }
   },
-  create: ({ engine, options }) => named(engine).create(options).then(() => null),
+  create: ({ engine, options }) =>
+    named(engine)
+      .create(options)
+      .then(() => null),
   // What comes back is copied by the message, so it is what the outputs were when this run ended.
   run: ({ model, inputs }) => models[model].run(inputs),
   async runMany({ model, inputs, times }) {

@@ -27,7 +27,8 @@ export class EngineThread {
   }
 
   probe = (engine: string) => this.ask<Availability>('probe', { engine })
-  create = (engine: string, options: { threads: number; device: string }) => this.ask<null>('create', { engine, options })
+  create = (engine: string, options: { threads: number; device: string }) =>
+    this.ask<null>('create', { engine, options })
   load = (engine: string, file: ModelFile) => this.ask<LoadedModel>('load', { engine, file })
   run = (model: number, inputs: Tensors) => this.ask<Tensors>('run', { model, inputs })
   runMany = (model: number, inputs: Tensors, times: number) => this.ask<Tensors>('runMany', { model, inputs, times })

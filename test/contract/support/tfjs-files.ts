@@ -63,7 +63,9 @@ export function placeholder(name: string, dtype: string, shape: readonly number[
 /** The MLP as a graph model, `features` to `score`; with its signature or without one. */
 export function writeGraphMlp(folder: string, mlp: Mlp, withSignature: boolean): string {
   // Without a signature, nodes go by their own names.
-  const [input, output] = withSignature ? ['serving_default_features', 'StatefulPartitionedCall'] : ['features', 'score']
+  const [input, output] = withSignature
+    ? ['serving_default_features', 'StatefulPartitionedCall']
+    : ['features', 'score']
   const nodes: GraphNode[] = [placeholder(input!, 'DT_FLOAT', [-1, mlp.width])]
   const weights: Weight[] = []
   const float = { T: { type: 'DT_FLOAT' } }
@@ -72,7 +74,12 @@ export function writeGraphMlp(folder: string, mlp: Mlp, withSignature: boolean):
     const outputs = layer.bias.length
     weights.push({ name: `w${i}`, shape: [layer.weights.length / outputs, outputs], data: layer.weights })
     weights.push({ name: `b${i}`, shape: [outputs], data: layer.bias })
-    nodes.push({ name: `m${i}`, op: 'MatMul', input: [value, `w${i}`], attr: { ...float, transpose_a: { b: false }, transpose_b: { b: false } } })
+    nodes.push({
+      name: `m${i}`,
+      op: 'MatMul',
+      input: [value, `w${i}`],
+      attr: { ...float, transpose_a: { b: false }, transpose_b: { b: false } },
+    })
     nodes.push({ name: `z${i}`, op: 'BiasAdd', input: [`m${i}`, `b${i}`], attr: float })
     const activated = i === mlp.layers.length - 1 ? output! : `a${i}`
     nodes.push({ name: activated, op: layer.activation === 'relu' ? 'Relu' : 'Sigmoid', input: [`z${i}`], attr: float })
@@ -88,17 +95,35 @@ export function writeGraphMlp(folder: string, mlp: Mlp, withSignature: boolean):
 /** The MLP as a layers model; its input is `features`, its output the last layer's name, `score`. */
 export function writeLayersMlp(folder: string, mlp: Mlp): string {
   const names = mlp.layers.map((_, i) => (i === mlp.layers.length - 1 ? 'score' : `dense_${i}`))
-  const input = { class_name: 'InputLayer', name: 'features', config: { batch_input_shape: [null, mlp.width], dtype: 'float32', sparse: false, name: 'features' }, inbound_nodes: [] }
+  const input = {
+    class_name: 'InputLayer',
+    name: 'features',
+    config: { batch_input_shape: [null, mlp.width], dtype: 'float32', sparse: false, name: 'features' },
+    inbound_nodes: [],
+  }
   const dense = mlp.layers.map((layer, i) => ({
     class_name: 'Dense',
     name: names[i],
     config: { name: names[i], units: layer.bias.length, activation: layer.activation, use_bias: true, trainable: true },
     inbound_nodes: [[[i === 0 ? 'features' : names[i - 1], 0, 0, {}]]],
   }))
-  const config = { name: 'mlp', layers: [input, ...dense], input_layers: [['features', 0, 0]], output_layers: [['score', 0, 0]] }
-  const modelTopology = { keras_version: '2.1.6', backend: 'tensor_flow.js', model_config: { class_name: 'Model', config } }
+  const config = {
+    name: 'mlp',
+    layers: [input, ...dense],
+    input_layers: [['features', 0, 0]],
+    output_layers: [['score', 0, 0]],
+  }
+  const modelTopology = {
+    keras_version: '2.1.6',
+    backend: 'tensor_flow.js',
+    model_config: { class_name: 'Model', config },
+  }
   const weights = mlp.layers.flatMap((layer, i) => [
-    { name: `${names[i]}/kernel`, shape: [layer.weights.length / layer.bias.length, layer.bias.length], data: layer.weights },
+    {
+      name: `${names[i]}/kernel`,
+      shape: [layer.weights.length / layer.bias.length, layer.bias.length],
+      data: layer.weights,
+    },
     { name: `${names[i]}/bias`, shape: [layer.bias.length], data: layer.bias },
   ])
   return writeModel(folder, { format: 'layers-model', modelTopology }, weights)
