@@ -1,0 +1,363 @@
+import { freemem } from 'node:os'
+
+/** What a server is told by its environment. Plain data: it crosses process boundaries. */
+export interface Config {
+  host: string
+  port: number
+  adminHost: string
+  adminPort: number
+  repository: string
+  lanes: number
+  transport: 'auto' | 'uws' | 'node'
+  logLevel: string
+  pools: PoolConfig[]
+  arenaBytes: number
+  slabBytesMax: number
+  /** Bytes a row's strings are given in a slab. */
+  slabStringBytes: number
+  batchRowsMax: number
+  queueRowsMax: number
+  requestBytesMax: number
+  requestRowsMax: number
+  requestsInFlightMax: number
+  deadlineMsDefault: number
+  drainMs: number
+  startTimeoutMs: number
+}
+
+export interface PoolConfig {
+  name: string
+  device: string
+  /** CPUs its threads may be pinned to; empty: not pinned. */
+  cpus: number[]
+  /** Threads in each lane. */
+  threads: number
+  /** Batches that one thread holds at once. */
+  inFlight: number
+  /** Engines in order of preference; empty: all. */
+  engines: string[]
+}
+
+export interface ConfigDefaults {
+  repository?: string
+  /** CPUs this process may use; empty when that is not known. */
+  cpus: number[]
+}
+
+export interface Variable {
+  /** `MILLRACE_POOL_<NAME>_...` stands for one variable for each pool. */
+  name: string
+  kind: 'text' | 'list' | 'cpus' | 'lanes' | 'choice' | 'number' | 'bytes'
+  default: string
+  unit: string
+  description: string
+  min?: number
+  max?: number
+  choices?: readonly string[]
+}
+
+export class ConfigError extends Error {
+  constructor(readonly problems: string[]) {
+    super(`the environment is not a configuration:\n  ${problems.join('\n  ')}`)
+    this.name = 'ConfigError'
+  }
+}
+
+const number = (
+  name: string,
+  value: number,
+  unit: string,
+  description: string,
+  min: number,
+  max: number,
+): Variable => ({
+  name,
+  kind: 'number',
+  default: String(value),
+  unit,
+  description,
+  min,
+  max,
+})
+const bytes = (name: string, value: string, description: string, min: number, max: number): Variable => ({
+  name,
+  kind: 'bytes',
+  default: value,
+  unit: 'bytes',
+  description,
+  min,
+  max,
+})
+const text = (name: string, value: string, description: string): Variable => ({
+  name,
+  kind: 'text',
+  default: value,
+  unit: '',
+  description,
+})
+const choice = (name: string, value: string, choices: readonly string[], description: string): Variable => ({
+  name,
+  kind: 'choice',
+  default: value,
+  unit: '',
+  description,
+  choices,
+})
+
+const day = 86_400_000
+const gib = 2 ** 30
+
+/** Every variable there is: parsing, `millrace config` and the README's table come from here. */
+export const variables: readonly Variable[] = [
+  text('MILLRACE_HOST', '127.0.0.1', 'Address the data port binds to.'),
+  number('MILLRACE_PORT', 8080, '', 'Data port; 0 takes a free one.', 0, 65535),
+  text('MILLRACE_ADMIN_HOST', '127.0.0.1', 'Address the admin port binds to.'),
+  number('MILLRACE_ADMIN_PORT', 8081, '', 'Admin port; 0 takes a free one.', 0, 65535),
+  text('MILLRACE_REPOSITORY', '', 'Folder of workflows and models.'),
+  {
+    name: 'MILLRACE_LANES',
+    kind: 'lanes',
+    default: '1',
+    unit: 'processes',
+    min: 1,
+    max: 1024,
+    description: 'Lanes that serve; auto is half of the CPUs.',
+  },
+  choice('MILLRACE_TRANSPORT', 'auto', ['auto', 'uws', 'node'], 'HTTP server of the data port.'),
+  choice(
+    'MILLRACE_LOG_LEVEL',
+    'info',
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    'Least level logged.',
+  ),
+  { name: 'MILLRACE_POOLS', kind: 'list', default: 'cpu', unit: '', description: 'Names of the pools, by commas.' },
+  text('MILLRACE_POOL_<NAME>_DEVICE', 'cpu', 'Device of the pool; this release has cpu only.'),
+  {
+    name: 'MILLRACE_POOL_<NAME>_CPUS',
+    kind: 'cpus',
+    default: '',
+    unit: '',
+    description: 'CPUs of the pool, as 0-3,6; by default all that the process may use.',
+  },
+  {
+    name: 'MILLRACE_POOL_<NAME>_THREADS',
+    kind: 'number',
+    default: '',
+    unit: 'threads',
+    min: 1,
+    max: 1024,
+    description: 'Threads in each lane; by default the CPUs of a lane less one, at least 1.',
+  },
+  number('MILLRACE_POOL_<NAME>_IN_FLIGHT', 2, 'batches', 'Batches that one thread holds at once.', 1, 64),
+  {
+    name: 'MILLRACE_POOL_<NAME>_ENGINES',
+    kind: 'list',
+    default: '',
+    unit: '',
+    description: 'Engines in order of preference; by default all.',
+  },
+  bytes('MILLRACE_ARENA_BYTES', '256MiB', 'Shared memory of a lane; a power of two.', 2 ** 20, gib),
+  bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; at most half of the arena.', 4096, gib),
+  bytes('MILLRACE_SLAB_STRING_BYTES', '64', 'Bytes that the strings of a row are given.', 1, 2 ** 20),
+  number('MILLRACE_BATCH_ROWS_MAX', 512, 'rows', 'Rows of a batch.', 1, 65536),
+  number('MILLRACE_QUEUE_ROWS_MAX', 65536, 'rows', 'Rows that wait in a queue.', 1, 2 ** 24),
+  bytes('MILLRACE_REQUEST_BYTES_MAX', '16MiB', 'Largest request; at most a slab.', 1024, gib),
+  number('MILLRACE_REQUEST_ROWS_MAX', 10000, 'rows', 'Rows of a request.', 1, 2 ** 24),
+  number('MILLRACE_REQUESTS_IN_FLIGHT_MAX', 65536, 'requests', 'Requests a lane holds.', 1, 2 ** 22),
+  number('MILLRACE_DEADLINE_MS_DEFAULT', 10000, 'ms', 'Deadline of a request that names none.', 1, day),
+  number('MILLRACE_DRAIN_MS', 10000, 'ms', 'Longest wait for requests in flight at a stop.', 0, day),
+  number('MILLRACE_START_TIMEOUT_MS', 120000, 'ms', 'Longest start of a lane.', 1, day),
+]
+
+const poolPrefix = 'MILLRACE_POOL_<NAME>_'
+
+/** The configuration that `env` describes; throws `ConfigError` with every problem there is. */
+export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Config {
+  const problems: string[] = []
+  const raw = (pattern: string, name = pattern): unknown => {
+    const variable = variables.find((one) => one.name === pattern)!
+    const value = env[name] ?? variable.default
+    const parsed = parse(variable, value)
+    if (parsed instanceof Error) problems.push(`${name}=${JSON.stringify(value)}: ${parsed.message}`)
+    return parsed instanceof Error ? parse(variable, variable.default) : parsed
+  }
+  const num = (name: string): number => raw(`MILLRACE_${name}`) as number
+  const str = (name: string): string => raw(`MILLRACE_${name}`) as string
+
+  const poolNames = raw('MILLRACE_POOLS') as string[]
+  checkPoolNames(poolNames, problems)
+  checkNames(env, poolNames, problems)
+  const cpuCount = Math.max(1, defaults.cpus.length)
+  const lanesWanted = raw('MILLRACE_LANES') as number | 'auto'
+  const lanes = lanesWanted === 'auto' ? Math.max(1, Math.floor(cpuCount / 2)) : lanesWanted
+  const pools = poolNames.map((name): PoolConfig => {
+    const of = (part: string): unknown => raw(poolPrefix + part, poolVariable(name, part))
+    const device = of('DEVICE') as string
+    if (device !== 'cpu') {
+      problems.push(
+        `${poolVariable(name, 'DEVICE')}=${JSON.stringify(device)}: is not available in this release, which has cpu`,
+      )
+    }
+    const wanted = of('CPUS') as number[]
+    const foreign = defaults.cpus.length === 0 ? [] : wanted.filter((cpu) => !defaults.cpus.includes(cpu))
+    if (foreign.length > 0)
+      problems.push(`${poolVariable(name, 'CPUS')}: this process may not use CPU ${foreign.join(', ')}`)
+    const cpus = wanted.length > 0 ? wanted : [...defaults.cpus]
+    const threads = (of('THREADS') as number | undefined) ?? Math.max(1, Math.floor((cpus.length || 1) / lanes) - 1)
+    return { name, device, cpus, threads, inFlight: of('IN_FLIGHT') as number, engines: of('ENGINES') as string[] }
+  })
+  const config: Config = {
+    host: str('HOST'),
+    port: num('PORT'),
+    adminHost: str('ADMIN_HOST'),
+    adminPort: num('ADMIN_PORT'),
+    repository: env['MILLRACE_REPOSITORY'] ?? defaults.repository ?? '',
+    lanes,
+    transport: raw('MILLRACE_TRANSPORT') as Config['transport'],
+    logLevel: str('LOG_LEVEL'),
+    pools,
+    arenaBytes: num('ARENA_BYTES'),
+    slabBytesMax: num('SLAB_BYTES_MAX'),
+    slabStringBytes: num('SLAB_STRING_BYTES'),
+    batchRowsMax: num('BATCH_ROWS_MAX'),
+    queueRowsMax: num('QUEUE_ROWS_MAX'),
+    requestBytesMax: num('REQUEST_BYTES_MAX'),
+    requestRowsMax: num('REQUEST_ROWS_MAX'),
+    requestsInFlightMax: num('REQUESTS_IN_FLIGHT_MAX'),
+    deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
+    drainMs: num('DRAIN_MS'),
+    startTimeoutMs: num('START_TIMEOUT_MS'),
+  }
+  checkRelations(config, problems)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return config
+}
+
+function checkRelations(config: Config, problems: string[]): void {
+  const need = (holds: boolean, message: string): void => {
+    if (!holds) problems.push(message)
+  }
+  need(config.repository !== '', 'MILLRACE_REPOSITORY: names no folder')
+  need(Number.isInteger(Math.log2(config.arenaBytes)), 'MILLRACE_ARENA_BYTES: must be a power of two')
+  need(
+    config.slabBytesMax <= config.arenaBytes / 2,
+    'MILLRACE_SLAB_BYTES_MAX: must be at most half of MILLRACE_ARENA_BYTES',
+  )
+  need(
+    config.requestBytesMax <= config.slabBytesMax,
+    'MILLRACE_REQUEST_BYTES_MAX: must be at most MILLRACE_SLAB_BYTES_MAX',
+  )
+  need(config.batchRowsMax <= config.queueRowsMax, 'MILLRACE_BATCH_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX')
+  need(
+    config.requestRowsMax <= config.queueRowsMax,
+    'MILLRACE_REQUEST_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX',
+  )
+  const arenas = config.arenaBytes * config.lanes
+  const available = process.availableMemory?.() ?? freemem()
+  need(
+    arenas <= available,
+    `MILLRACE_ARENA_BYTES: ${config.lanes} lanes take ${arenas} bytes, ${available} are available`,
+  )
+}
+
+function checkPoolNames(names: string[], problems: string[]): void {
+  if (names.length === 0) problems.push('MILLRACE_POOLS: names no pool')
+  for (const name of names) {
+    if (!/^[a-z][a-z0-9-]*$/.test(name))
+      problems.push(`MILLRACE_POOLS: ${JSON.stringify(name)} is not a pool name (a-z, 0-9, -)`)
+  }
+  if (new Set(names).size !== names.length) problems.push('MILLRACE_POOLS: names a pool twice')
+}
+
+function checkNames(env: NodeJS.ProcessEnv, pools: string[], problems: string[]): void {
+  const known = namesOf(pools).map(([name]) => name)
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('MILLRACE_') || known.includes(name)) continue
+    const nearest = known.reduce((best, one) => (distance(name, one) < distance(name, best) ? one : best))
+    problems.push(`${name}: there is no such variable; the nearest is ${nearest}`)
+  }
+}
+
+/** Every valid name with the variable it is one of. */
+function namesOf(pools: string[]): [string, Variable, string | null][] {
+  return variables.flatMap((variable): [string, Variable, string | null][] => {
+    if (!variable.name.startsWith(poolPrefix)) return [[variable.name, variable, null]]
+    return pools.map((pool) => [poolVariable(pool, variable.name.slice(poolPrefix.length)), variable, pool])
+  })
+}
+
+function poolVariable(pool: string, part: string): string {
+  return `MILLRACE_POOL_${pool.toUpperCase().replaceAll('-', '_')}_${part}`
+}
+
+function parse(variable: Variable, value: string): unknown {
+  if (variable.kind === 'text') return value === '' && variable.default !== '' ? new Error('is empty') : value
+  if (variable.kind === 'list')
+    return value
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== '')
+  if (variable.kind === 'cpus') return parseCpus(value)
+  if (variable.kind === 'choice') {
+    return variable.choices!.includes(value) ? value : new Error(`is none of ${variable.choices!.join(', ')}`)
+  }
+  if (variable.kind === 'lanes' && value === 'auto') return 'auto'
+  if (value === '' && variable.default === '') return undefined
+  const match = /^(\d+)(KiB|MiB|GiB)?$/.exec(value)
+  if (match === null || (match[2] !== undefined && variable.kind !== 'bytes')) {
+    return new Error(variable.kind === 'bytes' ? 'is not bytes, such as 1024 or 16MiB' : 'is not a whole number')
+  }
+  const parsed = Number(match[1]) * 1024 ** ['', 'KiB', 'MiB', 'GiB'].indexOf(match[2] ?? '')
+  if (parsed >= variable.min! && parsed <= variable.max!) return parsed
+  return new Error(`is not between ${variable.min} and ${variable.max}`)
+}
+
+function parseCpus(value: string): number[] | Error {
+  const cpus = new Set<number>()
+  for (const part of value.split(',').map((one) => one.trim())) {
+    if (part === '' && value.trim() === '') continue
+    const match = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part)
+    const first = Number(match?.[1])
+    const last = Number(match?.[2] ?? match?.[1])
+    if (match === null || last < first) return new Error('is not a list of CPUs, such as 0-3,6')
+    for (let cpu = first; cpu <= last; cpu++) cpus.add(cpu)
+  }
+  return [...cpus].sort((a, b) => a - b)
+}
+
+/** Levenshtein's distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+export interface ConfigRow {
+  name: string
+  value: string
+  source: 'default' | 'environment'
+  unit: string
+  description: string
+}
+
+/** What each variable is and where it came from, in the order of `variables`. */
+export function describeConfig(config: Config, env: NodeJS.ProcessEnv): ConfigRow[] {
+  return namesOf(config.pools.map((pool) => pool.name)).map(([name, variable, poolName]) => {
+    const pool = config.pools.find((one) => one.name === poolName)
+    const key = camel(variable.name.slice(pool === undefined ? 'MILLRACE_'.length : poolPrefix.length))
+    const holder = (pool ?? config) as unknown as Record<string, unknown>
+    const value = key === 'pools' ? config.pools.map((one) => one.name) : holder[key]
+    const source = env[name] === undefined ? 'default' : 'environment'
+    return { name, value: String(value), source, unit: variable.unit, description: variable.description }
+  })
+}
+
+function camel(name: string): string {
+  return name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+}
