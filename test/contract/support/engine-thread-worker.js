@@ -34,8 +34,12 @@ const doors = {
   dispose: ({ model }) => models[model].dispose(),
   inspect: ({ file }) => inspect(file),
   tensors: () => require('@tensorflow/tfjs-core').memory().numTensors,
-  memory() {
-    collectGarbage()
+  // Native memory is given back by finalizers, which run in later turns of the event loop than the collection.
+  async memory() {
+    for (let turn = 0; turn < 4; turn++) {
+      collectGarbage()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
     const { external, arrayBuffers } = process.memoryUsage()
     return { external, arrayBuffers }
   },
