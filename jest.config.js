@@ -1,6 +1,6 @@
 /** Tests stand beside their subject; sibling rooms resolve to what `npm run build` made of them. */
 module.exports = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/environment.js',
   testMatch: ['**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/', '/dist/', '/.nx/'],
   modulePathIgnorePatterns: ['<rootDir>/.nx/'],

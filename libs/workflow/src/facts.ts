@@ -2,6 +2,7 @@ import { Code, Strings, type DenseArray } from '@millrace/base'
 import type { FactRows, FactStore } from '@millrace/facts'
 import type { BatchContext } from './context'
 import type { FactPlan } from './define'
+import { isPromise } from './is-promise'
 
 /**
  * Reads every declared fact of the batch, each table in one call, into `batch.facts`; a promise only when the
@@ -10,7 +11,7 @@ import type { FactPlan } from './define'
 export function readFacts(plans: readonly FactPlan[], store: FactStore, batch: BatchContext): void | Promise<void> {
   // All reads are under way before the first is awaited.
   const reads = plans.map((plan) => store.read(plan.table, batch.inputs[plan.by] as Strings | BigUint64Array))
-  if (reads.some((read) => read instanceof Promise))
+  if (reads.some((read) => isPromise(read)))
     return Promise.all(reads).then((found) => found.forEach((rows, f) => settle(plans[f]!, rows, batch)))
   for (let f = 0; f < plans.length; f++) settle(plans[f]!, reads[f] as FactRows, batch)
 }

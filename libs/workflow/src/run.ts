@@ -2,6 +2,7 @@ import { Code, nowUs, type DenseArray } from '@millrace/base'
 import type { Tensors } from '@millrace/engine'
 import { BatchContext, type BatchColumns, type BatchSink, type Phase } from './context'
 import { readFacts } from './facts'
+import { isPromise } from './is-promise'
 import type { LoadedVersion } from './loaded'
 
 /**
@@ -55,10 +56,6 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
 }
 
 const noTensors: Tensors = {}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as Promise<unknown>).then === 'function'
-}
 
 /** Input columns as the model inputs of the same names, without a copy; columns per request are spread over the rows. */
 function mapInputs(version: LoadedVersion, batch: BatchContext): void {
