@@ -1,0 +1,185 @@
+import { assert, type Arena, type Signature } from '@millrace/base'
+import { Header, layoutSlab, type Layout } from './layout'
+
+/** Rows of one workflow version that run together: a slab, and who is in it. Objects are reused; slabs go back to the arena. */
+export class Batch {
+  rows = 0
+  requests = 0
+  heapUsed = 0
+  /** Begin of the slab in the arena, bytes. */
+  offset = 0
+  blockBytes = 0
+  /** When its first row was admitted, and when a worker took it; microseconds. */
+  openedUs = 0
+  takenUs = 0
+  /** By request of the batch: the call it belongs to, its first row here, and that row's place in the whole request. */
+  readonly call: Int32Array
+  readonly rowBegin: Int32Array
+  readonly rowOfRequest: Int32Array
+
+  constructor(readonly queue: BatchQueue) {
+    this.call = new Int32Array(queue.layout.rowsMax)
+    this.rowBegin = new Int32Array(queue.layout.rowsMax + 1)
+    this.rowOfRequest = new Int32Array(queue.layout.rowsMax)
+  }
+
+  /** Bytes of heap left. */
+  get heapLeft(): number {
+    return this.blockBytes - this.queue.layout.heap - this.heapUsed
+  }
+}
+
+export interface QueueOptions {
+  /** Opaque to this room: which workflow version. */
+  readonly id: number
+  readonly signature: Signature
+  readonly rowsMax: number
+  /** Rows that may wait, closed and open batches together. */
+  readonly queueRowsMax: number
+  /** Largest slab, bytes: bounds rowsMax where rows are large. */
+  readonly slabBytesMax: number
+  /** Bytes of heap reserved for each row of each ragged column. */
+  readonly stringBytesPerRow: number
+}
+
+/**
+ * Where the rows of one workflow version wait: at most one open batch that gathers, and closed ones behind it in
+ * order. This is the only place of the server where anything waits.
+ */
+export class BatchQueue {
+  readonly id: number
+  readonly layout: Layout
+  readonly queueRowsMax: number
+  /** Bytes of an ordinary slab. */
+  readonly slabBytes: number
+  readonly slabBytesMax: number
+  readonly words: Uint32Array
+  open: Batch | null = null
+  /** Rows admitted and not yet taken by a worker. */
+  rowsWaiting = 0
+  private closed: Batch[] = []
+  private closedHead = 0
+  private readonly spare: Batch[] = []
+
+  constructor(
+    readonly arena: Arena,
+    options: QueueOptions,
+  ) {
+    this.id = options.id
+    this.words = new Uint32Array(arena.memory)
+    this.queueRowsMax = options.queueRowsMax
+    this.slabBytesMax = Math.min(options.slabBytesMax, arena.totalBytes)
+    const ragged = [...options.signature.inputs, ...options.signature.outputs].filter((column) => column.ragged).length
+    const heapBytes = (rows: number): number => 1024 + rows * ragged * options.stringBytesPerRow
+    let rowsMax = options.rowsMax
+    let layout = layoutSlab(options.signature, rowsMax)
+    while (rowsMax > 1 && layout.heap + heapBytes(rowsMax) > this.slabBytesMax) {
+      rowsMax = rowsMax >> 1
+      layout = layoutSlab(options.signature, rowsMax)
+    }
+    this.layout = layout
+    this.slabBytes = arena.blockBytes(layout.heap + heapBytes(rowsMax))
+    assert(this.slabBytes <= arena.totalBytes, 'one row fits the arena; checked when the version is mapped')
+  }
+
+  /** Bytes of heap that one request's part may need at most. */
+  get heapBytesMax(): number {
+    return this.slabBytesMax - this.layout.heap
+  }
+
+  /**
+   * The batch that takes `rows` more rows with `heapBytes` of ragged values: the open one while they fit, else a
+   * fresh one. Null when the arena has no slab left: a refusal, not a wait.
+   */
+  room(rows: number, heapBytes: number, nowUs: number): Batch | null {
+    const open = this.open
+    if (open !== null) {
+      if (open.rows + rows <= this.layout.rowsMax && heapBytes <= open.heapLeft) return open
+      this.close()
+    }
+    const needed = Math.max(this.slabBytes, this.layout.heap + heapBytes)
+    const offset = this.arena.take(needed)
+    if (offset < 0) return null
+    const batch = this.spare.pop() ?? new Batch(this)
+    batch.rows = 0
+    batch.requests = 0
+    batch.heapUsed = 0
+    batch.offset = offset
+    batch.blockBytes = this.arena.blockBytes(needed)
+    batch.openedUs = nowUs
+    this.open = batch
+    return batch
+  }
+
+  /** Moves the open batch behind the closed ones. */
+  close(): void {
+    if (this.open === null) return
+    this.closed.push(this.open)
+    this.open = null
+  }
+
+  /** When the oldest waiting batch was opened, or Infinity when nothing waits. */
+  oldestUs(): number {
+    return this.closedHead < this.closed.length ? this.closed[this.closedHead]!.openedUs : (this.open?.openedUs ?? Infinity)
+  }
+
+  /** Takes the oldest batch, closing the open one when it is next, and writes its header. */
+  take(nowUs: number): Batch {
+    let batch = this.open
+    if (this.closedHead < this.closed.length) {
+      batch = this.closed[this.closedHead++]!
+      if (this.closedHead === this.closed.length) {
+        this.closed.length = 0
+        this.closedHead = 0
+      }
+    } else this.open = null
+    assert(batch !== null, 'take from a queue with a batch')
+    batch.takenUs = nowUs
+    batch.rowBegin[batch.requests] = batch.rows
+    this.rowsWaiting -= batch.rows
+    const header = batch.offset >>> 2
+    this.words[header + Header.rows] = batch.rows
+    this.words[header + Header.requests] = batch.requests
+    this.words[header + Header.heapUsed] = batch.heapUsed
+    return batch
+  }
+
+  /** Gives an answered batch's slab back. */
+  free(batch: Batch): void {
+    this.arena.release(batch.offset)
+    this.spare.push(batch)
+  }
+}
+
+/**
+ * Counts `rows` rows of `call` into `batch`; the caller then copies their columns to `[rowBegin, rowBegin + rows)`.
+ *
+ * @param rowOfRequest where these rows begin in the whole request (not 0 when it was split over batches)
+ * @returns the request's index in the batch
+ */
+export function admit(batch: Batch, call: number, rows: number, rowOfRequest: number): number {
+  const { queue } = batch
+  const request = batch.requests++
+  batch.call[request] = call
+  batch.rowBegin[request] = batch.rows
+  batch.rowOfRequest[request] = rowOfRequest
+  const requestOf = (batch.offset + queue.layout.requestOf) >>> 2
+  for (let row = batch.rows; row < batch.rows + rows; row++) queue.words[requestOf + row] = request
+  batch.rows += rows
+  queue.rowsWaiting += rows
+  return request
+}
+
+/** Which queue is served next: the one whose oldest batch has waited longest. -1 when none waits. A pure policy. */
+export function longestWaiting(queues: readonly BatchQueue[]): number {
+  let best = -1
+  let oldest = Infinity
+  for (let q = 0; q < queues.length; q++) {
+    const at = queues[q]!.oldestUs()
+    if (at < oldest) {
+      oldest = at
+      best = q
+    }
+  }
+  return best
+}

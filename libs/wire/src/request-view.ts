@@ -1,0 +1,66 @@
+/** Columns that one request may carry. */
+export const inputsMax = 64
+/** Context attributes that one request may carry. */
+export const contextMax = 64
+/** Dimensions that a column's shape may have, rows first. */
+export const dimensionsMax = 8
+
+/**
+ * A verified request, in place: where each field lies in the message, in bytes from its begin. One object is reused
+ * for every request of a thread; it holds until the next `verifyRequest` on it, and the message it points into only
+ * until the socket's callback returns.
+ *
+ * A begin of 0 means the field is absent (0 is the message's own head, never a field).
+ */
+export class RequestView {
+  /** The message as little-endian words. FlatBuffers strings and vectors are 4-aligned, so words serve for all. */
+  words: Uint32Array = new Uint32Array(0)
+  /** The buffer under `words`, for views of single columns. */
+  buffer: ArrayBufferLike = this.words.buffer
+  /** Where the message begins in `buffer`, bytes. */
+  base = 0
+  idLo = 0
+  idHi = 0
+  objectiveBegin = 0
+  objectiveLength = 0
+  objectiveLo = 0
+  objectiveHi = 0
+  subjectBegin = 0
+  subjectLength = 0
+  /** 1 when the subject is a number. */
+  subjectIsNumber = 0
+  subjectNumberLo = 0
+  subjectNumberHi = 0
+  deadlineUs = 0
+  priority = 0
+  flags = 0
+  overrideBegin = 0
+  contextCount = 0
+  /** Table positions of the attributes. */
+  readonly context = new Int32Array(contextMax)
+  inputCount = 0
+  readonly nameBegin = new Int32Array(inputsMax)
+  readonly nameLength = new Int32Array(inputsMax)
+  readonly dtype = new Int32Array(inputsMax)
+  readonly shapeBegin = new Int32Array(inputsMax)
+  readonly shapeLength = new Int32Array(inputsMax)
+  readonly dataBegin = new Int32Array(inputsMax)
+  readonly dataLength = new Int32Array(inputsMax)
+  readonly offsetsBegin = new Int32Array(inputsMax)
+  readonly offsetsLength = new Int32Array(inputsMax)
+  /** Why the last verification failed; see `describeFault`. */
+  faultField = ''
+  faultIndex = -1
+  faultWhy = ''
+}
+
+/** `inputs[2].data: ends 36 bytes past the message`: what is wrong with a message that did not verify. */
+export function describeFault(view: RequestView): string {
+  const field = view.faultIndex >= 0 ? view.faultField.replace('[]', `[${view.faultIndex}]`) : view.faultField
+  return `${field}: ${view.faultWhy}`
+}
+
+/** Text at `begin` of the message; for messages and logs, not for the road. */
+export function textAt(view: RequestView, begin: number, length: number): string {
+  return Buffer.from(view.buffer as ArrayBuffer, view.base + begin, length).toString('utf8')
+}
