@@ -26,10 +26,11 @@ export class Arena {
   /** By unit index: order + 1 of the taken block that begins there, else 0. */
   private readonly takenOrder: Uint8Array
 
-  /** Both sizes are in bytes and powers of two. */
+  /** Both sizes are in bytes and powers of two, up to 1 GiB: offsets and sizes are 32-bit integers. */
   constructor(totalBytes: number, blockBytesMin: number) {
     assert(isPowerOfTwo(totalBytes) && isPowerOfTwo(blockBytesMin), 'arena sizes are powers of two')
     assert(totalBytes >= blockBytesMin, 'arena holds at least one block')
+    assert(totalBytes <= 2 ** 30, 'arena is 1 GiB at most')
     this.memory = new SharedArrayBuffer(totalBytes)
     this.bytes = new Uint8Array(this.memory)
     this.blockBytesMin = blockBytesMin
@@ -53,6 +54,7 @@ export class Arena {
 
   /** The byte offset of a block of at least `bytes`, or -1 when there is none. */
   take(bytes: number): number {
+    if (bytes > this.totalBytes) return -1
     const wanted = this.orderOf(bytes)
     let order = wanted
     while (order < this.orders && this.free[order]!.length === 0) order++
