@@ -1,0 +1,60 @@
+import { Code, column, defineWorkflow, fact, field, steps, tfjs } from '@millrace/workflow'
+import { TitleFeatures, titleFields } from './features'
+
+/** Titles of one request at most. */
+const titlesMax = 500
+/** Rating points that a genre of affinity 1 is worth. Chosen, not learned: the data knows no viewers. */
+const affinityWeight = 1.5
+
+const features = TitleFeatures.read()
+
+/**
+ * Ranks titles for an account: the rating that a network expects the title to have, moved by how much the account
+ * cares for its genre. An account without a profile is indifferent to all genres; a title that is not in the
+ * catalogue refuses the request.
+ */
+export default defineWorkflow({
+  inputs: { account: column('string', { per: 'request' }), title: column('string') },
+  outputs: {
+    /** In rating points: 1 to 10, and up to 1.5 more or less. */
+    score: column('f32'),
+    /** 1 is the best of the request; of equal scores, the one that was named first. */
+    rank: column('u32'),
+  },
+  facts: {
+    profile: fact('profiles', {
+      by: 'account',
+      fields: { affinities: field('f32', { shape: [features.genres.size] }) },
+      missing: { affinities: new Array<number>(features.genres.size).fill(0) },
+    }),
+    film: fact('titles', { by: 'title', fields: titleFields, missing: 'refuse' }),
+  },
+  // The road never splits a request that fits into a batch, so a part that is larger than `titlesMax` shows one that did not.
+  batch: { rowsMax: 512 },
+  model: tfjs('model/model.json', { inputs: { features: 'f32' }, outputs: { rating: 'f32' } }),
+
+  preprocess({ rows, requestOf, facts }, into) {
+    const genres = features.fill(facts.film, into.features([rows, features.width]))
+    const affinities = new Float32Array(rows)
+    steps.affinity(facts.profile.affinities, features.genres.size, requestOf, genres, affinities)
+    return affinities
+  },
+
+  postprocess(batch, from, affinities) {
+    const { rows, requestOf, outputs } = batch
+    const ratings = from.rating.data
+    for (let row = 0; row < rows; row++) outputs.score[row] = ratings[row]! + affinityWeight * affinities[row]!
+    for (let begin = 0, end = 0; begin < rows; begin = end) {
+      const request = requestOf[begin]!
+      while (end < rows && requestOf[end] === request) end++
+      if (end - begin <= titlesMax) rank(outputs.score.subarray(begin, end), outputs.rank.subarray(begin, end))
+      else batch.refuse(request, Code.INVALID_ARGUMENT, `a ranking is of ${titlesMax} titles at most: send fewer`)
+    }
+  },
+})
+
+/** The place of each score among all of them, from 1. */
+function rank(scores: Float32Array, into: Uint32Array): void {
+  const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b)
+  order.forEach((row, place) => (into[row] = place + 1))
+}

@@ -1,0 +1,8 @@
+export { fitNetwork, type FitOptions, type Fitted, type NetworkLayer } from './fit-network'
+export { titleRecord, titlesTable } from './facts'
+export { readFilms, valuesOf, type Film } from './films'
+export { isHeldOut } from './held-out'
+export { lateFromMin, readFlights, type Flights } from './flights'
+export { makeProfiles, type Profile } from './profiles'
+export { seededRandom } from './random'
+export { repositoryFolder } from './repository-folder'

@@ -1,0 +1,4 @@
+import { join } from 'node:path'
+
+/** The demo's repository: `apps/demo/repository`. */
+export const repositoryFolder = join(__dirname, '..', 'repository')
