@@ -1,6 +1,8 @@
 import { workerData } from 'node:worker_threads'
 import { createHandler, type Handler } from './handler'
 import type { WorkerData } from './protocol'
+
+export type { DescribeTask, RunTask, Task, ThreadDescription, WorkerData } from './protocol'
 import { startThread } from './thread'
 
 /*

@@ -23,9 +23,9 @@ export class Batch {
     this.rowOfRequest = new Int32Array(queue.layout.rowsMax)
   }
 
-  /** Bytes of heap left. */
+  /** Bytes of heap left for inputs. */
   get heapLeft(): number {
-    return this.blockBytes - this.queue.layout.heap - this.heapUsed
+    return this.queue.inputHeap(this.blockBytes) - this.heapUsed
   }
 }
 
@@ -40,6 +40,8 @@ export interface QueueOptions {
   readonly slabBytesMax: number
   /** Bytes of heap reserved for each row of each ragged column. */
   readonly stringBytesPerRow: number
+  /** Microseconds that the first row of a batch may wait for more rows while a worker is free. */
+  readonly waitUs: number
 }
 
 /**
@@ -53,7 +55,10 @@ export class BatchQueue {
   /** Bytes of an ordinary slab. */
   readonly slabBytes: number
   readonly slabBytesMax: number
+  readonly waitUs: number
   readonly words: Uint32Array
+  /** Half of the heap is kept for ragged outputs, where there are any. */
+  private readonly outputShift: number
   open: Batch | null = null
   /** Rows admitted and not yet taken by a worker. */
   rowsWaiting = 0
@@ -68,6 +73,8 @@ export class BatchQueue {
     this.id = options.id
     this.words = new Uint32Array(arena.memory)
     this.queueRowsMax = options.queueRowsMax
+    this.waitUs = options.waitUs
+    this.outputShift = options.signature.outputs.some((column) => column.ragged) ? 1 : 0
     this.slabBytesMax = Math.min(options.slabBytesMax, arena.totalBytes)
     const ragged = [...options.signature.inputs, ...options.signature.outputs].filter((column) => column.ragged).length
     const heapBytes = (rows: number): number => 1024 + rows * ragged * options.stringBytesPerRow
@@ -84,7 +91,12 @@ export class BatchQueue {
 
   /** Bytes of heap that one request's part may need at most. */
   get heapBytesMax(): number {
-    return this.slabBytesMax - this.layout.heap
+    return this.inputHeap(this.slabBytesMax)
+  }
+
+  /** Bytes of heap that inputs may take in a block. */
+  inputHeap(blockBytes: number): number {
+    return (blockBytes - this.layout.heap) >>> this.outputShift
   }
 
   /**
@@ -97,7 +109,7 @@ export class BatchQueue {
       if (open.rows + rows <= this.layout.rowsMax && heapBytes <= open.heapLeft) return open
       this.close()
     }
-    const needed = Math.max(this.slabBytes, this.layout.heap + heapBytes)
+    const needed = Math.max(this.slabBytes, this.layout.heap + (heapBytes << this.outputShift))
     const offset = this.arena.take(needed)
     if (offset < 0) return null
     const batch = this.spare.pop() ?? new Batch(this)
@@ -118,9 +130,11 @@ export class BatchQueue {
     this.open = null
   }
 
-  /** When the oldest waiting batch was opened, or Infinity when nothing waits. */
-  oldestUs(): number {
-    return this.closedHead < this.closed.length ? this.closed[this.closedHead]!.openedUs : (this.open?.openedUs ?? Infinity)
+  /** When the oldest batch that may be taken was opened, or Infinity when there is none. */
+  oldestUs(nowUs: number): number {
+    if (this.closedHead < this.closed.length) return this.closed[this.closedHead]!.openedUs
+    const { open } = this
+    return open === null || (open.openedUs + this.waitUs > nowUs && open.rows < this.layout.rowsMax) ? Infinity : open.openedUs
   }
 
   /** Takes the oldest batch, closing the open one when it is next, and writes its header. */
@@ -171,11 +185,11 @@ export function admit(batch: Batch, call: number, rows: number, rowOfRequest: nu
 }
 
 /** Which queue is served next: the one whose oldest batch has waited longest. -1 when none waits. A pure policy. */
-export function longestWaiting(queues: readonly BatchQueue[]): number {
+export function longestWaiting(queues: readonly BatchQueue[], nowUs: number): number {
   let best = -1
   let oldest = Infinity
   for (let q = 0; q < queues.length; q++) {
-    const at = queues[q]!.oldestUs()
+    const at = queues[q]!.oldestUs(nowUs)
     if (at < oldest) {
       oldest = at
       best = q

@@ -1,3 +1,4 @@
+import type { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 
 export interface PoolOptions {
@@ -9,8 +10,10 @@ export interface PoolOptions {
   readonly threads: number
   /** Batches that one thread may hold: one runs, the others wait at its door so that it never idles between two. */
   readonly batchesPerThread: number
-  /** Called when threads were replaced, so that the owner may look again at what they loaded. */
-  readonly onRestart?: (reason: Error) => void
+  /** A thread ended that should not have; its batches were rejected, a new one is starting. */
+  readonly onLost?: (reason: Error) => void
+  /** The new thread is ready. */
+  readonly onReplaced?: () => void
 }
 
 /**
@@ -22,13 +25,18 @@ export class Pool {
   readonly threads: number
   /** Batches that the pool can take now without queueing. */
   free: number
+  /** Threads that take batches. */
+  ready: number
+  /** Threads that were replaced. */
   restarts = 0
   private readonly piscina: Piscina
+  private readonly watched = new WeakSet<Worker>()
   private closing = false
 
-  constructor(options: PoolOptions) {
+  constructor(private readonly options: PoolOptions) {
     this.name = options.name
     this.threads = options.threads
+    this.ready = options.threads
     this.free = options.threads * options.batchesPerThread
     this.piscina = new Piscina({
       filename: options.workerFile,
@@ -42,9 +50,15 @@ export class Pool {
       idleTimeout: Infinity,
     })
     this.piscina.on('error', () => undefined)
-    this.piscina.threads.forEach((thread) => this.watch(thread, options.onRestart))
-    this.piscina.on('workerCreate', (worker: { worker?: import('node:worker_threads').Worker }) => {
-      if (worker.worker !== undefined) this.watch(worker.worker, options.onRestart)
+    this.piscina.threads.forEach((thread) => this.watch(thread))
+    // Emitted for the first threads as well, and for the others when they are ready.
+    this.piscina.on('workerCreate', ({ id }: { id: number }) => {
+      const thread = this.piscina.threads.find((one) => one.threadId === id)
+      if (thread === undefined || this.watched.has(thread)) return
+      this.watch(thread)
+      this.ready++
+      this.free += options.batchesPerThread
+      options.onReplaced?.()
     })
   }
 
@@ -64,13 +78,16 @@ export class Pool {
     await this.piscina.destroy()
   }
 
-  private watch(thread: import('node:worker_threads').Worker, onRestart?: (reason: Error) => void): void {
-    let reason = new Error('thread exited')
+  private watch(thread: Worker): void {
+    this.watched.add(thread)
+    let reason = new Error('the thread exited')
     thread.once('error', (error: Error) => (reason = error))
     thread.once('exit', () => {
       if (this.closing) return
+      this.ready--
+      this.free -= this.options.batchesPerThread
       this.restarts++
-      onRestart?.(reason)
+      this.options.onLost?.(reason)
     })
   }
 }

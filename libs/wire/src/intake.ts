@@ -188,7 +188,6 @@ export function copyInputs(
     const offsets = (view.offsetsBegin[i]! >>> 2) + first
     const begin = words[offsets]!
     const length = words[offsets + n]! - begin
-    heapUsed = (heapUsed + 7) & ~7
     copyBytes(view, view.dataBegin[i]! + begin, length, memory, memoryWords, heap + heapUsed)
     let span = (place >>> 2) + 2 * target
     for (let r = 0; r < n; r++) {
@@ -196,7 +195,7 @@ export function copyInputs(
       memoryWords[span++] = heapUsed + at - begin
       memoryWords[span++] = words[offsets + r + 1]! - at
     }
-    heapUsed += length
+    heapUsed = (heapUsed + length + 7) & ~7
   }
   return heapUsed
 }
@@ -210,7 +209,7 @@ export function heapBytesOf(view: RequestView, intake: Intake, matched: Matched,
     const offsets = view.offsetsBegin[i]! >>> 2
     const length =
       intake.perRequest[c] === 1 ? view.dataLength[i]! : view.words[offsets + fromRow + rows]! - view.words[offsets + fromRow]!
-    bytes += (length + 15) & ~7
+    bytes += (length + 7) & ~7
   }
   return bytes
 }

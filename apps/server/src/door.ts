@@ -1,0 +1,170 @@
+import { Code, Refusal } from '@millrace/base'
+import { encodeReplyList, httpStatus, ListView, messageKind, parseJson, verifyList } from '@millrace/wire'
+import type { Caller } from './caller'
+import { encodedRefusal, serveJson } from './json-twin'
+import type { Road } from './road'
+import { paths, type Door, type Responder, type Socket } from './transport'
+
+const flatBuffers = 'application/x-flatbuffers'
+const json = 'application/json'
+
+/** Requests that one list may carry. */
+export const listItemsMax = 10_000
+
+/** From bodies and messages, in both of their forms, one request or a list, onto the road. */
+export class RoadDoor implements Door {
+  private readonly list = new ListView()
+
+  constructor(
+    private readonly road: Road,
+    private readonly bodyBytesMax: number,
+  ) {}
+
+  post(responder: Responder, contentType: string, dryRun: boolean, body: ArrayBufferLike, base: number, length: number): void {
+    if (contentType.startsWith(flatBuffers)) this.postBinary(responder, dryRun, body, base, length)
+    else if (contentType.startsWith(json)) this.postJson(responder, dryRun, textOf(body, base, length))
+    else {
+      const message = `content-type: is '${contentType.slice(0, 100)}', must be ${json} or ${flatBuffers}`
+      this.refuseJson(responder, '415 Unsupported Media Type', Code.INVALID_ARGUMENT, message)
+    }
+  }
+
+  message(socket: Socket, body: ArrayBufferLike, base: number, length: number): void {
+    if (messageKind(body, base, length) !== 'list') return this.road.serve(socket, 0, body, base, length, false)
+    const { list } = this
+    if (!verifyList(body, base, length, listItemsMax, list)) {
+      this.road.countUnrouted(Code.INVALID_ARGUMENT)
+      return socket.reply(encodedRefusal(Code.INVALID_ARGUMENT, list.fault), 0, Code.INVALID_ARGUMENT)
+    }
+    for (let i = 0; i < list.count; i++) this.road.serve(socket, i, body, base + list.begin[i]!, list.length[i]!, false)
+  }
+
+  text(socket: Socket, text: string): void {
+    const answer = (reply: unknown): void => socket.replyText(JSON.stringify(reply))
+    try {
+      const parsed = parseJson(text)
+      const values = Array.isArray(parsed) ? parsed : [parsed]
+      values.forEach((value, i) => serveJson(this.road, socket, i, value, false, answer))
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.road.countUnrouted(error.code)
+      answer({ code: error.name, message: error.message })
+    }
+  }
+
+  other(responder: Responder, method: string, path: string): void {
+    const known = path === paths.score || path === paths.resolve ? `use POST, not ${method.toUpperCase()}` : known404
+    const status = known === known404 ? '404 Not Found' : '405 Method Not Allowed'
+    this.refuseJson(responder, status, Code.NOT_FOUND, `${path.slice(0, 100)}: ${known}`)
+  }
+
+  tooLarge(responder: Responder): void {
+    const message = `the body is larger than ${this.bodyBytesMax} bytes (MILLRACE_REQUEST_BYTES_MAX)`
+    this.refuseJson(responder, '413 Payload Too Large', Code.INVALID_ARGUMENT, message)
+  }
+
+  private postBinary(responder: Responder, dryRun: boolean, body: ArrayBufferLike, base: number, length: number): void {
+    if (messageKind(body, base, length) !== 'list')
+      return this.road.serve(new HttpCaller(responder), 0, body, base, length, dryRun)
+    const { list } = this
+    if (!verifyList(body, base, length, listItemsMax, list)) {
+      this.road.countUnrouted(Code.INVALID_ARGUMENT)
+      const refusal = encodedRefusal(Code.INVALID_ARGUMENT, list.fault)
+      return responder.respond(httpStatus[Code.INVALID_ARGUMENT]!, flatBuffers, refusal)
+    }
+    const caller = new ListCaller<Uint8Array>(responder, list.count, (replies) =>
+      responder.respond(httpStatus[Code.OK]!, flatBuffers, encodeReplyList(replies)),
+    )
+    for (let i = 0; i < list.count; i++) this.road.serve(caller, i, body, base + list.begin[i]!, list.length[i]!, dryRun)
+  }
+
+  private postJson(responder: Responder, dryRun: boolean, text: string): void {
+    let parsed: unknown
+    try {
+      parsed = parseJson(text)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      return this.refuseJson(responder, httpStatus[error.code]!, error.code, error.message)
+    }
+    if (!Array.isArray(parsed)) {
+      const caller = new HttpCaller(responder)
+      return serveJson(this.road, caller, 0, parsed, dryRun, (reply, _, code) =>
+        responder.respond(httpStatus[code]!, json, JSON.stringify(reply)),
+      )
+    }
+    if (parsed.length > listItemsMax)
+      return this.refuseJson(
+        responder,
+        httpStatus[Code.INVALID_ARGUMENT]!,
+        Code.INVALID_ARGUMENT,
+        `${parsed.length} requests in one list, at most ${listItemsMax}`,
+      )
+    const caller = new ListCaller<unknown>(responder, parsed.length, (replies) =>
+      responder.respond(httpStatus[Code.OK]!, json, JSON.stringify(replies)),
+    )
+    parsed.forEach((value, i) =>
+      serveJson(this.road, caller, i, value, dryRun, (reply, item) => caller.take(reply, item)),
+    )
+  }
+
+  private refuseJson(responder: Responder, status: string, code: Code, message: string): void {
+    this.road.countUnrouted(code)
+    responder.respond(status, json, JSON.stringify({ code: new Refusal(code, message).name, message }))
+  }
+}
+
+const known404 = `there are POST ${paths.score}, POST ${paths.resolve} and GET ${paths.stream} (WebSocket)`
+
+/** One request, one response. */
+class HttpCaller implements Caller {
+  constructor(private readonly responder: Responder) {}
+
+  get closed(): boolean {
+    return this.responder.closed
+  }
+
+  reply(message: Uint8Array, _item: number, code: number): void {
+    this.responder.respond(httpStatus[code]!, flatBuffers, message)
+  }
+
+  cork(send: () => void): void {
+    this.responder.cork(send)
+  }
+}
+
+/** Gathers the replies of a list, in its order, and answers when the last one is there. */
+class ListCaller<T> implements Caller {
+  private readonly replies: T[]
+  private missing: number
+
+  constructor(
+    private readonly responder: Responder,
+    count: number,
+    private readonly done: (replies: readonly T[]) => void,
+  ) {
+    this.replies = new Array<T>(count)
+    this.missing = count
+    if (count === 0) done([])
+  }
+
+  get closed(): boolean {
+    return this.responder.closed
+  }
+
+  reply(message: Uint8Array, item: number): void {
+    this.take(new Uint8Array(message) as T, item)
+  }
+
+  take(reply: T, item: number): void {
+    this.replies[item] = reply
+    if (--this.missing === 0) this.done(this.replies)
+  }
+
+  cork(send: () => void): void {
+    this.responder.cork(send)
+  }
+}
+
+function textOf(body: ArrayBufferLike, base: number, length: number): string {
+  return Buffer.from(body as ArrayBuffer, base, length).toString('utf8')
+}

@@ -1,0 +1,11 @@
+export { ConfigError, describeConfig, readConfig, variables, type Config, type ConfigRow, type PoolConfig, type Variable } from './config'
+export { openLog, type Log } from './log'
+export { startServer, type Server } from './server'
+export { repositoryRules } from './repository-rules'
+export { columnValues } from './json-twin'
+
+// The road without sockets: for tests and benches.
+export type { Caller } from './caller'
+export { Road, type RoadOptions, type RoadPool } from './road'
+export { serveVersion, type ServedVersion } from './served-version'
+export type { HistogramSnapshot, LaneSnapshot } from './snapshot'

@@ -1,0 +1,103 @@
+import { Code, denseView, Refusal, Strings, type ColumnSpec, type DenseArray, type DenseDType } from '@millrace/base'
+import {
+  decodeReply,
+  denseColumn,
+  encodeReply,
+  encodeRequest,
+  raggedColumn,
+  replyToJson,
+  requestFromJson,
+  type WireColumn,
+} from '@millrace/wire'
+import { columnsFromJson, columnsToJson, type ColumnValues } from '@millrace/workflow'
+import type { Caller } from './caller'
+import type { Road } from './road'
+
+/** Gets one JSON reply. */
+export type AnswerJson = (reply: Record<string, unknown>, item: number, code: number) => void
+
+/**
+ * A request in the JSON twin, onto the same road: it is routed once to know its columns' types, written as the
+ * message it means, and served; its reply is read back. Exactly the binary road's meaning, for readability's price.
+ */
+export function serveJson(road: Road, parent: Caller, item: number, value: unknown, dryRun: boolean, answer: AnswerJson): void {
+  try {
+    const { request, inputs } = requestFromJson(value)
+    const bare = encodeRequest(request)
+    const route = road.routeOf(bare)
+    const version = route < 0 ? null : road.versionOf(route)
+    const caller = new JsonCaller(parent, answer, version?.description.signature.outputs ?? [])
+    // Without a version there is nothing to read the columns by: the road says what is wrong.
+    const message =
+      version === null || dryRun || request.dryRun === true
+        ? bare
+        : encodeRequest({ ...request, inputs: wireColumns(version.description.signature.inputs, inputs) })
+    road.serve(caller, item, message.buffer, message.byteOffset, message.byteLength, dryRun)
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    road.countUnrouted(error.code)
+    answer(refusalJson(error, value), item, error.code)
+  }
+}
+
+/** The reply to what could not be put on the road, with the id of the request if it has one. */
+function refusalJson(refusal: Refusal, value: unknown): Record<string, unknown> {
+  const id = (value as { id?: unknown } | null)?.id
+  return { ...(typeof id === 'number' || typeof id === 'string' ? { id } : {}), code: refusal.name, message: refusal.message }
+}
+
+/** In front of a caller that reads JSON. */
+class JsonCaller implements Caller {
+  constructor(
+    private readonly parent: Caller,
+    private readonly answer: AnswerJson,
+    private readonly outputs: readonly ColumnSpec[],
+  ) {}
+
+  get closed(): boolean {
+    return this.parent.closed
+  }
+
+  reply(message: Uint8Array, item: number, code: number): void {
+    const reply = decodeReply(message)
+    // A route alone has no columns.
+    const scored = code === Code.OK && reply.outputs.length > 0
+    this.answer(replyToJson(reply, scored ? columnsToJson(this.outputs, columnValues(reply.outputs)) : null), item, code)
+  }
+
+  cork(send: () => void): void {
+    this.parent.cork(send)
+  }
+}
+
+function wireColumns(specs: readonly ColumnSpec[], inputs: Readonly<Record<string, unknown>>): WireColumn[] {
+  const columns = columnsFromJson(specs, inputs).inputs
+  return specs.map(({ name, dtype, shape }) => {
+    const values = columns[name]!
+    return values instanceof Strings ? raggedColumn(name, dtype, values) : denseColumn(name, dtype, values, shape)
+  })
+}
+
+/** Typed arrays and strings over the columns of a decoded reply. */
+export function columnValues(columns: readonly WireColumn[]): ColumnValues {
+  return Object.fromEntries(columns.map((column) => [column.name, valuesOf(column)]))
+}
+
+function valuesOf({ dtype, data, offsets }: WireColumn): DenseArray | Strings {
+  if (offsets === undefined) {
+    const bytes = new Uint8Array(data)
+    const length = bytes.length / elementBytes(dtype as DenseDType)
+    return denseView(dtype as DenseDType, bytes.buffer, 0, length)
+  }
+  return Strings.of(Array.from({ length: offsets.length - 1 }, (_, i) => data.subarray(offsets[i]!, offsets[i + 1]!)))
+}
+
+function elementBytes(dtype: DenseDType): number {
+  return denseView(dtype, new ArrayBuffer(0), 0, 0).BYTES_PER_ELEMENT
+}
+
+/** An encoded reply that refuses a message which never reached the road. */
+export function encodedRefusal(code: Code, message: string): Uint8Array {
+  const name = new Refusal(code, message).name as 'INVALID_ARGUMENT'
+  return encodeReply({ id: 0n, code: name, message, route: null, outputs: [], timings: null })
+}

@@ -1,0 +1,17 @@
+import type { Config } from './config'
+
+/** From the supervisor to a lane. */
+export type ToLane =
+  | { readonly kind: 'start'; readonly lane: number; readonly config: Config }
+  | { readonly kind: 'ask'; readonly id: number; readonly what: Question; readonly request?: unknown }
+  | { readonly kind: 'drain' }
+
+export type Question = 'snapshot' | 'rules' | 'explain'
+
+/** From a lane to its supervisor. */
+export type FromLane =
+  | { readonly kind: 'ready'; readonly port: number }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
+  /** `code` is the name of a refusal's code, or INTERNAL. */
+  | { readonly kind: 'no'; readonly id: number; readonly code: string; readonly message: string }

@@ -1,0 +1,59 @@
+import { Refusal } from '@millrace/base'
+import { Lane } from './lane'
+import type { FromLane, Question, ToLane } from './lane-messages'
+import { openLog, type Log } from './log'
+
+/* The file that the supervisor forks for each lane. It lives as long as the channel to the supervisor. */
+
+let lane: Lane | null = null
+let log: Log
+let ending = false
+
+process.on('message', (message: ToLane) => {
+  if (message.kind === 'start') void start(message)
+  else if (message.kind === 'drain') void end()
+  else answer(message.id, message.what, message.request)
+})
+// Without a supervisor nobody would stop it.
+process.on('disconnect', () => void end())
+// Ctrl-C reaches the whole process group: the supervisor says when to stop.
+process.on('SIGINT', () => undefined)
+process.on('SIGTERM', () => void end())
+
+async function start({ lane: index, config }: ToLane & { kind: 'start' }): Promise<void> {
+  log = openLog(config.logLevel, { lane: index })
+  try {
+    lane = await Lane.start(config, index, log)
+    if (ending) return void end()
+    tell({ kind: 'ready', port: lane.port })
+  } catch (error) {
+    tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+    process.exitCode = 1
+    process.disconnect?.()
+  }
+}
+
+async function end(): Promise<void> {
+  if (ending && lane === null) return
+  ending = true
+  const running = lane
+  lane = null
+  if (running === null) process.exit()
+  await running.drain()
+  process.exit()
+}
+
+function answer(id: number, what: Question, request: unknown): void {
+  try {
+    if (lane === null) throw new Error('the lane is not serving')
+    tell({ kind: 'answer', id, value: what === 'explain' ? lane.explain(request) : lane[what]() })
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    tell({ kind: 'no', id, code: error instanceof Refusal ? error.name : 'INTERNAL', message })
+  }
+}
+
+function tell(message: FromLane): void {
+  // The channel may be gone: then nobody wants to know.
+  process.send?.(message, undefined, {}, () => undefined)
+}

@@ -1,0 +1,133 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { sumOf, type Retired } from './retired'
+import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
+
+/*
+ * The one file that knows prom-client. Lanes count in plain numbers; the page is made of them when it is scraped, so
+ * that a request never pays for a metric and a scrape never holds a lane up.
+ */
+
+export const metricsContentType = Registry.PROMETHEUS_CONTENT_TYPE
+
+/** The metrics page. Requests and latencies are sums over lanes, those that are gone included. */
+export async function metricsPage(
+  snapshots: readonly LaneSnapshot[],
+  retired: Retired,
+  lanes: number,
+  restarts: readonly number[],
+): Promise<string> {
+  const registry = new Registry()
+  const sum = sumOf(retired, snapshots)
+
+  const requests = new Counter({
+    name: 'millrace_requests_total',
+    help: 'Requests answered, by code; objective is empty for those refused before they were routed.',
+    labelNames: ['objective', 'workflow', 'version', 'code'],
+    registers: [registry],
+  })
+  for (const { objective, workflow, version, code, count } of sum.requests.values())
+    requests.inc({ objective, workflow, version, code }, count)
+
+  registerWhole(
+    registry,
+    'millrace_request_seconds',
+    'Time of answered requests: total, in the queue, reading facts, scoring (facts and score are those of its batch).',
+    1e-6,
+    [...sum.latencies.values()].map(({ workflow, version, stage, histogram }) => ({
+      labels: { workflow, version, stage },
+      histogram,
+    })),
+  )
+  registerWhole(
+    registry,
+    'millrace_batch_rows',
+    'Rows of the batches that ran.',
+    1,
+    [...sum.batchRows.values()].map(({ workflow, version, histogram }) => ({ labels: { workflow, version }, histogram })),
+  )
+
+  const gauge = <L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> =>
+    new Gauge({ name, help, labelNames, registers: [registry] })
+  gauge('millrace_lanes', 'Lanes that are configured.', []).set(lanes)
+  const up = gauge('millrace_lane_up', '1 when the lane answers.', ['lane'])
+  const laneRestarts = new Counter({
+    name: 'millrace_lane_restarts_total',
+    help: 'Lanes started again.',
+    labelNames: ['lane'],
+    registers: [registry],
+  })
+  restarts.forEach((count, lane) => {
+    up.set({ lane }, 0)
+    laneRestarts.inc({ lane }, count)
+  })
+  const ready = gauge('millrace_lane_ready', '1 when every mapped version is ready on the lane.', ['lane'])
+  const queueRows = gauge('millrace_queue_rows', 'Rows that wait for a worker.', ['lane', 'workflow', 'version'])
+  const inFlight = gauge('millrace_requests_in_flight', 'Requests accepted and not answered.', ['lane'])
+  const slabBytes = gauge('millrace_arena_used_bytes', 'Bytes of the arena in slabs.', ['lane'])
+  const arenaBytes = gauge('millrace_arena_bytes', 'Bytes of the arena.', ['lane'])
+  const slabs = gauge('millrace_slabs', 'Slabs in use.', ['lane'])
+  const sockets = gauge('millrace_websockets', 'WebSockets that are open.', ['lane'])
+  const threads = gauge('millrace_pool_threads', 'Threads of a pool.', ['lane', 'pool', 'device', 'state'])
+  const batches = gauge('millrace_pool_batches', 'Batches that a pool runs or holds.', ['lane', 'pool'])
+  const replaced = new Counter({
+    name: 'millrace_pool_thread_restarts_total',
+    help: 'Threads replaced since the lane started.',
+    labelNames: ['lane', 'pool'],
+    registers: [registry],
+  })
+  const delay = gauge('millrace_event_loop_delay_seconds', "Delay of the front thread's event loop.", ['lane', 'quantile'])
+  const rss = gauge('millrace_lane_rss_bytes', 'Resident memory of the lane.', ['lane'])
+  const state = gauge('millrace_workflow_version_ready', '1 when the version is ready on the lane.', ['lane', 'workflow', 'version'])
+  const rules = gauge('millrace_rules_version', 'Version of the rules that decide.', ['lane'])
+  for (const snapshot of snapshots) {
+    const { lane } = snapshot
+    up.set({ lane }, 1)
+    ready.set({ lane }, snapshot.ready ? 1 : 0)
+    for (const { workflow, version, rows } of snapshot.queueRows) queueRows.set({ lane, workflow, version }, rows)
+    inFlight.set({ lane }, snapshot.requestsInFlight)
+    slabBytes.set({ lane }, snapshot.arena.usedBytes)
+    arenaBytes.set({ lane }, snapshot.arena.totalBytes)
+    slabs.set({ lane }, snapshot.arena.usedSlabs)
+    sockets.set({ lane }, snapshot.sockets.websocket)
+    for (const pool of snapshot.pools) {
+      const { device } = pool
+      threads.set({ lane, pool: pool.name, device, state: 'ready' }, pool.readyThreads)
+      threads.set({ lane, pool: pool.name, device, state: 'starting' }, pool.threads - pool.readyThreads)
+      batches.set({ lane, pool: pool.name }, pool.batchesInFlight)
+      replaced.inc({ lane, pool: pool.name }, pool.restarts)
+    }
+    const { mean, p99, max } = snapshot.eventLoopDelayUs
+    delay.set({ lane, quantile: 'mean' }, mean / 1e6)
+    delay.set({ lane, quantile: '0.99' }, p99 / 1e6)
+    delay.set({ lane, quantile: '1' }, max / 1e6)
+    rss.set({ lane }, snapshot.rssBytes)
+    rules.set({ lane }, snapshot.rulesVersion)
+    for (const one of snapshot.workflows)
+      state.set({ lane, workflow: one.name, version: one.version }, one.state === 'ready' ? 1 : 0)
+  }
+  return registry.metrics()
+}
+
+interface Labelled {
+  readonly labels: Readonly<Record<string, string | number>>
+  readonly histogram: HistogramSnapshot
+}
+
+/** A histogram whose buckets were counted elsewhere; prom-client only takes single observations. */
+function registerWhole(registry: Registry, name: string, help: string, scale: number, series: readonly Labelled[]): void {
+  const histogram = new Histogram({ name, help, registers: [registry] })
+  const values = series.flatMap(({ labels, histogram: { bounds, counts, sum, count } }) => {
+    let below = 0
+    const buckets = counts.map((n, i) => {
+      below += n
+      const le = i < bounds.length ? bounds[i]! * scale : '+Inf'
+      return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: below }
+    })
+    return [
+      ...buckets,
+      { metricName: `${name}_sum`, labels, value: sum * scale },
+      { metricName: `${name}_count`, labels, value: count },
+    ]
+  })
+  histogram.get = () => Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values } as never)
+}

@@ -1,0 +1,143 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import {
+  backpressureBytesMax,
+  idleSeconds,
+  paths,
+  type Responder,
+  type Socket,
+  type Transport,
+  type TransportOptions,
+} from './transport'
+
+/** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
+export async function openNode(options: TransportOptions): Promise<Transport> {
+  const { door, bodyBytesMax } = options
+  const server = createServer((req, res) => {
+    const path = (req.url ?? '').split('?')[0]!
+    const response = new NodeResponse(res)
+    if (req.method !== 'POST' || (path !== paths.score && path !== paths.resolve)) {
+      req.resume()
+      return door.other(response, req.method ?? 'GET', path)
+    }
+    readBody(req, bodyBytesMax, (body) => {
+      if (body === null) return door.tooLarge(response.closing())
+      door.post(response, req.headers['content-type'] ?? '', path === paths.resolve, body.buffer, 0, body.byteLength)
+    })
+  })
+  const webSockets = new WebSocketServer({ server, path: paths.stream, maxPayload: bodyBytesMax, perMessageDeflate: false })
+  webSockets.on('connection', (ws) => {
+    const socket = new NodeSocket(ws)
+    ws.on('message', (data: RawData, isBinary) => {
+      const bytes = data as Buffer
+      if (!isBinary) return door.text(socket, bytes.toString('utf8'))
+      const own = new Uint8Array(bytes)
+      door.message(socket, own.buffer, 0, own.byteLength)
+    })
+    ws.on('pong', () => (socket.heard = true))
+    ws.on('close', () => (socket.closed = true))
+    // A broken frame closes the socket; there is nobody to tell.
+    ws.on('error', () => undefined)
+  })
+  const pinging = setInterval(() => ping(webSockets), (idleSeconds / 2) * 1000).unref()
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port, options.host, resolve)
+  })
+  return {
+    port: (server.address() as AddressInfo).port,
+    kind: 'node',
+    get sockets() {
+      return webSockets.clients.size
+    },
+    stopListening: () => void server.close(),
+    close: () => {
+      clearInterval(pinging)
+      for (const ws of webSockets.clients) ws.close(1001, 'the server stops')
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+/** The whole body in a buffer of its own, or null when it is too large. */
+function readBody(req: IncomingMessage, bytesMax: number, done: (body: Uint8Array<ArrayBuffer> | null) => void): void {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  req.on('data', (piece: Buffer) => {
+    bytes += piece.length
+    if (bytes <= bytesMax) pieces.push(piece)
+    else if (pieces.length >= 0 && bytes - piece.length <= bytesMax) {
+      pieces.length = 0
+      done(null)
+    }
+  })
+  req.on('end', () => {
+    if (bytes <= bytesMax) done(new Uint8Array(Buffer.concat(pieces)))
+  })
+}
+
+function ping(webSockets: WebSocketServer): void {
+  for (const ws of webSockets.clients) {
+    const socket = NodeSocket.of.get(ws)
+    if (socket === undefined) continue
+    if (!socket.heard) ws.terminate()
+    socket.heard = false
+    ws.ping()
+  }
+}
+
+class NodeResponse implements Responder {
+  constructor(private readonly res: ServerResponse) {}
+
+  get closed(): boolean {
+    return this.res.writableEnded || this.res.destroyed
+  }
+
+  closing(): this {
+    this.res.setHeader('connection', 'close')
+    return this
+  }
+
+  respond(status: string, contentType: string, body: string | Uint8Array): void {
+    if (this.closed) return
+    const bytes = Buffer.from(body as Uint8Array)
+    this.res.statusCode = Number.parseInt(status, 10)
+    this.res.setHeader('content-type', contentType)
+    this.res.end(bytes)
+  }
+
+  cork(send: () => void): void {
+    send()
+  }
+}
+
+class NodeSocket implements Socket {
+  static readonly of = new WeakMap<WebSocket, NodeSocket>()
+  closed = false
+  /** Said something since the last ping. */
+  heard = true
+
+  constructor(private readonly ws: WebSocket) {
+    NodeSocket.of.set(ws, this)
+  }
+
+  reply(message: Uint8Array): void {
+    this.send(Buffer.from(message))
+  }
+
+  replyText(text: string): void {
+    this.send(text)
+  }
+
+  cork(send: () => void): void {
+    send()
+  }
+
+  private send(data: Buffer | string): void {
+    if (this.closed) return
+    if (this.ws.bufferedAmount > backpressureBytesMax) return this.ws.terminate()
+    this.ws.send(data)
+  }
+}

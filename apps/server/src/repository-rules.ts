@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs'
+import { parseRules, RulesError, type Rules } from '@millrace/rules'
+import { importDefault, messageOf, type Repository } from '@millrace/workflow'
+
+/**
+ * The rules of a repository: its rules file, or, where it has none, an objective named like each workflow that is
+ * answered by its highest version.
+ *
+ * Rejects with an Error that names the file and, in a RulesError, every problem in it.
+ */
+export async function repositoryRules(repository: Repository): Promise<Rules> {
+  if (repository.rules === null) {
+    const highest = new Map(repository.versions.map(({ name, version }) => [name, version]))
+    return {
+      objectives: Object.fromEntries([...highest].map(([name, version]) => [name, { default: `${name}@${version}` }])),
+    }
+  }
+  let json: unknown
+  try {
+    json = repository.rules.endsWith('.json')
+      ? JSON.parse(readFileSync(repository.rules, 'utf8'))
+      : await importDefault(repository.rules)
+  } catch (error) {
+    throw new Error(`${repository.rules}: ${messageOf(error)}`, { cause: error })
+  }
+  try {
+    return parseRules(json)
+  } catch (error) {
+    if (error instanceof RulesError) throw new Error(`${repository.rules}: ${error.message}`, { cause: error })
+    throw error
+  }
+}

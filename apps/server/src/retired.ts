@@ -1,0 +1,57 @@
+import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
+
+/** Sums of counters, by a key of their labels. */
+export interface Retired {
+  readonly requests: Map<string, LaneSnapshot['requests'][number]>
+  readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
+  readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
+}
+
+export function emptyRetired(): Retired {
+  return { requests: new Map(), latencies: new Map(), batchRows: new Map() }
+}
+
+/** Adds everything that only ever grows. */
+export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
+  for (const one of snapshot.requests)
+    merge(into.requests, [one.objective, one.workflow, one.version, one.code], one, (a, b) => ({
+      ...a,
+      count: a.count + b.count,
+    }))
+  for (const one of snapshot.latencies)
+    merge(into.latencies, [one.workflow, one.version, one.stage], one, (a, b) => ({
+      ...a,
+      histogram: addHistograms(a.histogram, b.histogram),
+    }))
+  for (const one of snapshot.batchRows)
+    merge(into.batchRows, [one.workflow, one.version], one, (a, b) => ({
+      ...a,
+      histogram: addHistograms(a.histogram, b.histogram),
+    }))
+}
+
+/** The counters of lanes that are gone and of those that serve, together. */
+export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Retired {
+  const sum: Retired = {
+    requests: new Map(retired.requests),
+    latencies: new Map(retired.latencies),
+    batchRows: new Map(retired.batchRows),
+  }
+  for (const snapshot of snapshots) addRetired(sum, snapshot)
+  return sum
+}
+
+function merge<T>(into: Map<string, T>, labels: readonly (string | number)[], one: T, add: (a: T, b: T) => T): void {
+  const key = labels.join('\n')
+  const there = into.get(key)
+  into.set(key, there === undefined ? one : add(there, one))
+}
+
+function addHistograms(a: HistogramSnapshot, b: HistogramSnapshot): HistogramSnapshot {
+  return {
+    bounds: a.bounds,
+    counts: a.counts.map((count, i) => count + b.counts[i]!),
+    sum: a.sum + b.sum,
+    count: a.count + b.count,
+  }
+}

@@ -1,0 +1,61 @@
+import { Buckets, bytesPerRow, latencyBoundsUs, rowBounds, type Arena } from '@millrace/base'
+import { BatchQueue } from '@millrace/batch'
+import { intakeOf, type Intake } from '@millrace/wire'
+import type { VersionDescription } from '@millrace/workflow'
+import type { Config } from './config'
+
+/** A workflow version as the front thread knows it: what it takes, where its rows wait, what it took so far. */
+export interface ServedVersion {
+  readonly description: VersionDescription
+  /** `name@version`. */
+  readonly label: string
+  readonly intake: Intake
+  /** Every output is dense: replies come from templates. */
+  readonly dense: boolean
+  /** By output: bytes of one row, and 1 when it is per request. */
+  readonly outputBytes: Int32Array
+  readonly outputPerRequest: Uint8Array
+  readonly interactive: BatchQueue
+  readonly bulk: BatchQueue
+  /** Microseconds, by request; facts and score are those of its batch. */
+  readonly totalUs: Buckets
+  readonly queueUs: Buckets
+  readonly factsUs: Buckets
+  readonly scoreUs: Buckets
+  readonly batchRows: Buckets
+}
+
+/** `index` is the version's place in the repository, which its workers know it by. Only for versions that are ready. */
+export function serveVersion(
+  description: VersionDescription,
+  index: number,
+  arena: Arena,
+  config: Config,
+): ServedVersion {
+  const { signature } = description
+  const queue = (): BatchQueue =>
+    new BatchQueue(arena, {
+      id: index,
+      signature,
+      rowsMax: Math.min(description.batchRowsMax, config.batchRowsMax),
+      queueRowsMax: config.queueRowsMax,
+      slabBytesMax: config.slabBytesMax,
+      stringBytesPerRow: config.slabStringBytes,
+      waitUs: description.batchWaitUs,
+    })
+  return {
+    description,
+    label: `${description.name}@${description.version}`,
+    intake: intakeOf(signature),
+    dense: signature.outputs.every((column) => !column.ragged),
+    outputBytes: Int32Array.from(signature.outputs, bytesPerRow),
+    outputPerRequest: Uint8Array.from(signature.outputs, (column) => (column.per === 'request' ? 1 : 0)),
+    interactive: queue(),
+    bulk: queue(),
+    totalUs: new Buckets(latencyBoundsUs),
+    queueUs: new Buckets(latencyBoundsUs),
+    factsUs: new Buckets(latencyBoundsUs),
+    scoreUs: new Buckets(latencyBoundsUs),
+    batchRows: new Buckets(rowBounds),
+  }
+}

@@ -1,0 +1,35 @@
+import { openAdmin } from './admin'
+import type { Config } from './config'
+import type { Log } from './log'
+import type { LaneSnapshot } from './snapshot'
+import { Supervisor } from './supervisor'
+
+/** A server that runs: its lanes and its admin port. */
+export interface Server {
+  readonly port: number
+  readonly adminPort: number
+  snapshots(): Promise<LaneSnapshot[]>
+  /** Drains: not ready first, accepted work is answered. */
+  stop(): Promise<void>
+}
+
+/** Resolves when every lane serves and the admin port is open; rejects with what is wrong, and nothing is left. */
+export async function startServer(config: Config, log: Log): Promise<Server> {
+  const supervisor = await Supervisor.start(config, log)
+  try {
+    const admin = await openAdmin(config, supervisor, log)
+    return {
+      port: supervisor.dataPort,
+      adminPort: admin.port,
+      snapshots: () => supervisor.snapshots(),
+      stop: async () => {
+        // The admin port stays open until the end: readiness says no while the lanes drain.
+        await supervisor.stop()
+        await admin.close()
+      },
+    }
+  } catch (error) {
+    await supervisor.stop()
+    throw error
+  }
+}

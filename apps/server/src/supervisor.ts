@@ -1,0 +1,231 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { Config } from './config'
+import type { FromLane, Question, ToLane } from './lane-messages'
+import type { Log } from './log'
+import { uwsProblem } from './open-transport'
+import { addRetired, emptyRetired, type Retired } from './retired'
+import type { LaneSnapshot } from './snapshot'
+
+const backOffMs = { first: 100, most: 10_000 }
+/** A lane that served this long starts over with the first back-off. */
+const healthyMs = 30_000
+const pollMs = 1_000
+const askMsMax = 5_000
+
+/** A refusal or failure that a lane answered a question with. */
+export class LaneError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+interface Slot {
+  readonly index: number
+  process: ChildProcess | null
+  serving: boolean
+  startedMs: number
+  backOffMs: number
+  restarts: number
+  last: LaneSnapshot | null
+  readonly asked: Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>
+}
+
+/** Starts the lanes, starts them again when they end, and speaks for all of them. */
+export class Supervisor {
+  /** Counters of lanes that are gone, so that what is scraped never goes back. */
+  readonly retired: Retired = emptyRetired()
+  private readonly slots: Slot[]
+  private port = 0
+  private nextId = 1
+  private stopping = false
+  private readonly polling: NodeJS.Timeout
+
+  private constructor(
+    private readonly config: Config,
+    private readonly log: Log,
+  ) {
+    this.slots = Array.from({ length: config.lanes }, (_, index) => ({
+      index,
+      process: null,
+      serving: false,
+      startedMs: 0,
+      backOffMs: backOffMs.first,
+      restarts: 0,
+      last: null,
+      asked: new Map(),
+    }))
+    this.polling = setInterval(() => void this.snapshots(), pollMs).unref()
+  }
+
+  /** Resolves when every lane serves; rejects, with all lanes ended, when one cannot start. */
+  static async start(config: Config, log: Log): Promise<Supervisor> {
+    // Lanes share the port (SO_REUSEPORT), so a second server would share it too, without a word.
+    if (config.port !== 0) await checkFree(config.host, config.port)
+    const supervisor = new Supervisor(oneLaneWithoutUws(config, log), log)
+    try {
+      // The first one chooses the port when it may.
+      for (const slot of supervisor.slots) supervisor.port = await supervisor.launch(slot)
+      return supervisor
+    } catch (error) {
+      await supervisor.stop()
+      throw error
+    }
+  }
+
+  /** The data port. */
+  get dataPort(): number {
+    return this.port
+  }
+
+  /** By lane, how often it was started again. */
+  get restarts(): readonly number[] {
+    return this.slots.map(({ restarts }) => restarts)
+  }
+
+  get lanes(): number {
+    return this.slots.length
+  }
+
+  /** Fresh snapshots of the lanes that serve. */
+  async snapshots(): Promise<LaneSnapshot[]> {
+    const asked = this.slots.filter((slot) => slot.serving)
+    const answers = await Promise.allSettled(
+      asked.map(async (slot) => (slot.last = (await this.ask(slot, 'snapshot')) as LaneSnapshot)),
+    )
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+  }
+
+  /** Asks any lane that serves; rejects with a LaneError. */
+  async askAny(what: Question, request?: unknown): Promise<unknown> {
+    const slot = this.slots.find(({ serving }) => serving)
+    if (slot === undefined) throw new LaneError('UNAVAILABLE', 'no lane serves')
+    return this.ask(slot, what, request)
+  }
+
+  /** Drains every lane and waits until they are gone. */
+  async stop(): Promise<void> {
+    this.stopping = true
+    clearInterval(this.polling)
+    await Promise.all(this.slots.map((slot) => this.end(slot)))
+  }
+
+  /** Resolves with the lane's port when it serves. */
+  private launch(slot: Slot): Promise<number> {
+    // In the lane's environment, before any thread of it exists: one engine thread for one thread of ours.
+    const child = fork(join(__dirname, 'lane-process.js'), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    slot.process = child
+    slot.startedMs = Date.now()
+    const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
+    tell(child, { kind: 'start', lane: slot.index, config })
+    return new Promise((resolve, reject) => {
+      child.on('message', (message: FromLane) => {
+        if (message.kind === 'ready') {
+          slot.serving = true
+          resolve(message.port)
+        } else if (message.kind === 'failed') reject(new Error(message.message))
+        else this.answered(slot, message)
+      })
+      child.once('error', reject)
+      child.once('exit', (code, signal) => {
+        const why = signal ?? `exit code ${code}`
+        reject(new Error(`lane ${slot.index} ended before it served (${why})`))
+        this.ended(slot, why)
+      })
+    })
+  }
+
+  private ended(slot: Slot, why: string): void {
+    const served = slot.serving
+    slot.serving = false
+    slot.process = null
+    for (const { reject } of slot.asked.values()) reject(new LaneError('UNAVAILABLE', `lane ${slot.index} ended`))
+    slot.asked.clear()
+    if (slot.last !== null) addRetired(this.retired, slot.last)
+    slot.last = null
+    // One that never served at all is the start's failure, unless it was started again.
+    if (this.stopping || (!served && slot.restarts === 0)) return
+    this.restart(slot, why)
+  }
+
+  private restart(slot: Slot, why: string): void {
+    if (Date.now() - slot.startedMs > healthyMs) slot.backOffMs = backOffMs.first
+    const wait = slot.backOffMs
+    slot.backOffMs = Math.min(backOffMs.most, wait * 2)
+    slot.restarts++
+    this.log.error({ lane: slot.index, why }, `lane ${slot.index} ended (${why}); it is started again in ${wait} ms`)
+    setTimeout(() => {
+      if (this.stopping) return
+      this.launch(slot).then(
+        () => this.log.info({ lane: slot.index }, `lane ${slot.index} serves again`),
+        // Its end starts the next attempt.
+        (error: unknown) => this.log.error({ lane: slot.index, err: error }, `lane ${slot.index} did not start`),
+      )
+    }, wait)
+  }
+
+  private ask(slot: Slot, what: Question, request?: unknown): Promise<unknown> {
+    const id = this.nextId++
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        slot.asked.delete(id)
+        reject(new LaneError('UNAVAILABLE', `lane ${slot.index} did not answer in ${askMsMax} ms`))
+      }, askMsMax)
+      const settle =
+        <T>(how: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(timer)
+          slot.asked.delete(id)
+          how(value)
+        }
+      slot.asked.set(id, { resolve: settle(resolve), reject: settle(reject) })
+      tell(slot.process, { kind: 'ask', id, what, request })
+    })
+  }
+
+  private answered(slot: Slot, message: FromLane & { kind: 'answer' | 'no' }): void {
+    const asked = slot.asked.get(message.id)
+    if (message.kind === 'answer') asked?.resolve(message.value)
+    else asked?.reject(new LaneError(message.code, message.message))
+  }
+
+  private async end(slot: Slot): Promise<void> {
+    const child = slot.process
+    if (child === null) return
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    tell(child, { kind: 'drain' })
+    // A front thread that hangs does not drain.
+    const kill = setTimeout(() => child.kill('SIGKILL'), this.config.drainMs + 5_000)
+    await gone
+    clearTimeout(kill)
+  }
+}
+
+function tell(child: ChildProcess | null, message: ToLane): void {
+  // A channel that is closed belongs to a lane whose end is on its way.
+  if (child?.connected === true) child.send(message, () => undefined)
+}
+
+/** Without SO_REUSEPORT one process has the port. */
+function oneLaneWithoutUws(config: Config, log: Log): Config {
+  if (config.lanes === 1) return config
+  const uws = config.transport !== 'node' && uwsProblem() === null
+  if (uws || config.transport === 'uws') return config
+  log.warn(`MILLRACE_LANES=${config.lanes}: several lanes need uWebSockets.js; one serves`)
+  return { ...config, lanes: 1 }
+}
+
+/** Rejects when somebody listens there already. */
+function checkFree(host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', (error: NodeJS.ErrnoException) =>
+      reject(new Error(`port ${port} of ${host} cannot be opened: ${error.code ?? error.message} (MILLRACE_PORT)`)),
+    )
+    probe.listen(port, host, () => probe.close(() => resolve()))
+  })
+}

@@ -1,0 +1,23 @@
+// The road: in place, no accessor before the verifier.
+export { describeFault, RequestView, textAt, contextMax, inputsMax } from './request-view'
+export { ListView, messageKind, verifyList, verifyRequest, type MessageKind } from './verify'
+export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } from './intake'
+export { Flag } from './generated/flag'
+export { httpStatus, codeTable } from './http-status'
+
+// Messages as plain values: clients, tools, tests, and replies that have no template.
+export { decodeReply, decodeReplyList, replyId, replyPlaces, type ReplyPlaces } from './decode'
+export { encodeReply, encodeReplyList, encodeRequest, encodeRequestList } from './encode'
+export { parseJson, replyToJson, requestFromJson, type JsonRequest } from './json'
+export {
+  denseColumn,
+  dtypeName,
+  raggedColumn,
+  rowsOf,
+  type AttributeValue,
+  type ReplyMessage,
+  type RequestMessage,
+  type RouteMessage,
+  type TimingsMessage,
+  type WireColumn,
+} from './message'

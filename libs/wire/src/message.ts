@@ -1,0 +1,108 @@
+import {
+  assert,
+  DType,
+  dtypeBytes,
+  dtypeNames,
+  isRaggedDType,
+  type CodeName,
+  type DenseArray,
+  type DTypeName,
+  type Strings,
+} from '@millrace/base'
+
+/** A column of a message: its bytes as they lie on the wire (little endian, row-major). */
+export interface WireColumn {
+  readonly name: string
+  readonly dtype: DTypeName
+  /** `[rows, ...shape of one row]`; may be left out, then rows follow from the bytes. */
+  readonly shape?: readonly number[]
+  readonly data: Uint8Array
+  /** Ragged columns only: rows + 1 ascending byte positions in `data`. */
+  readonly offsets?: Uint32Array
+}
+
+export type AttributeValue = string | number | boolean
+
+/** A request as plain values; what `encodeRequest` takes. Fields mean what the schema says. */
+export interface RequestMessage {
+  /** u64. */
+  readonly id?: bigint
+  /** Either of the two; the hash is used when both are there. */
+  readonly objective?: string
+  readonly objectiveHash?: bigint
+  readonly subject?: string | bigint
+  readonly context?: Readonly<Record<string, AttributeValue>>
+  readonly inputs?: readonly WireColumn[]
+  /** Microseconds from arrival; 0 or absent: the server's default. */
+  readonly deadlineUs?: number
+  readonly priority?: 'interactive' | 'bulk'
+  readonly override?: { readonly workflow?: string; readonly version?: number; readonly cell?: string }
+  readonly timings?: boolean
+  readonly dryRun?: boolean
+}
+
+/** Microseconds. */
+export interface TimingsMessage {
+  readonly queue: number
+  readonly facts: number
+  readonly score: number
+  readonly total: number
+}
+
+/** A reply as plain values. */
+export interface ReplyMessage {
+  readonly id: bigint
+  readonly code: CodeName
+  /** Empty when the code is OK. */
+  readonly message: string
+  /** Null when the request was refused before it was routed. */
+  readonly route: RouteMessage | null
+  readonly outputs: readonly WireColumn[]
+  readonly timings: TimingsMessage | null
+}
+
+/** What answered, and why it. */
+export interface RouteMessage {
+  readonly workflow: string
+  readonly version: number
+  readonly rule: string
+  readonly cell: string | null
+  readonly rulesVersion: number
+}
+
+/** A dense column over `values`, without a copy. `shape` is that of one row. */
+export function denseColumn(name: string, dtype: DTypeName, values: DenseArray, shape: readonly number[] = []): WireColumn {
+  assert(!isRaggedDType(dtype), `${name}: ${dtype} is ragged`)
+  const width = shape.reduce((product, n) => product * n, 1)
+  return {
+    name,
+    dtype,
+    shape: [values.length / width, ...shape],
+    data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  }
+}
+
+/** A ragged column: its rows end to end. */
+export function raggedColumn(name: string, dtype: DTypeName, values: Strings): WireColumn {
+  const offsets = new Uint32Array(values.length + 1)
+  const rows: Uint8Array[] = []
+  for (let i = 0; i < values.length; i++) {
+    rows.push(values.bytes(i))
+    offsets[i + 1] = offsets[i]! + values.spans[2 * i + 1]!
+  }
+  return { name, dtype, shape: [values.length], data: Buffer.concat(rows), offsets }
+}
+
+/** Rows of a column. */
+export function rowsOf(column: WireColumn): number {
+  if (column.offsets !== undefined) return column.offsets.length - 1
+  const width = (column.shape ?? []).slice(1).reduce((product, n) => product * n, 1)
+  return column.data.length / dtypeBytes[DType[column.dtype]]! / width
+}
+
+/** The name of a dtype's number; throws on one that does not exist. */
+export function dtypeName(code: number): DTypeName {
+  const name = dtypeNames[code]
+  if (name === undefined || name === 'none') throw new RangeError(`${code} is not a dtype`)
+  return name
+}
