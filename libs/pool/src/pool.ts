@@ -1,4 +1,5 @@
 import type { Worker } from 'node:worker_threads'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
 
 export interface PoolOptions {
@@ -30,6 +31,7 @@ export class Pool {
   /** Threads that were replaced. */
   restarts = 0
   private readonly piscina: Piscina
+  private readonly running = new Set<Promise<unknown>>()
   private readonly watched = new WeakSet<Worker>()
   private closing = false
 
@@ -65,16 +67,27 @@ export class Pool {
   /** Runs one message on the least busy thread. Rejects when the thread dies; the pool then replaces it. */
   async run<T>(message: unknown): Promise<T> {
     this.free--
+    const answer = this.piscina.run(message) as Promise<T>
+    this.running.add(answer)
     try {
-      return (await this.piscina.run(message)) as T
+      return await answer
     } finally {
+      this.running.delete(answer)
       this.free++
     }
   }
 
-  /** Waits for what runs, then ends the threads. */
-  async close(): Promise<void> {
+  /** Waits for what runs, up to `waitMs`, then ends the threads; a batch that still runs rejects. */
+  async close(waitMs = 10_000): Promise<void> {
     this.closing = true
+    if (this.running.size > 0) {
+      const timeout = new AbortController()
+      await Promise.race([
+        Promise.allSettled(this.running),
+        delay(waitMs, undefined, { signal: timeout.signal }).catch(() => undefined),
+      ])
+      timeout.abort()
+    }
     await this.piscina.destroy()
   }
 

@@ -1,0 +1,217 @@
+import { EventEmitter, once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { affinityOf, Pool, type Pinned, type PoolOptions } from './index'
+
+const workerFile = join(__dirname, '../../../test/support/pool-worker.js')
+const onLinux = process.platform === 'linux' ? test : test.skip
+
+interface Where {
+  readonly threadId: number
+  readonly pid: number
+  readonly pinned: Pinned
+}
+
+const pools: Pool[] = []
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close()))
+})
+
+function poolOf(options: Partial<PoolOptions> = {}): Pool {
+  const pool = new Pool({ name: 'cpu', workerFile, workerData: {}, threads: 1, batchesPerThread: 1, ...options })
+  pools.push(pool)
+  return pool
+}
+
+/** Batches that stay on their thread until they are let go. */
+class Hold {
+  readonly flags = new Int32Array(new SharedArrayBuffer(8))
+
+  run(pool: Pool): Promise<number> {
+    return pool.run<number>({ task: 'hold', flags: this.flags, arrived: 0, release: 1 })
+  }
+
+  /** Until `n` of them are on a thread. */
+  async arrived(n: number): Promise<void> {
+    while (Atomics.load(this.flags, 0) < n) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  release(): void {
+    Atomics.store(this.flags, 1, 1)
+  }
+}
+
+/** A pool whose losses and replacements can be awaited. */
+function watched(options: Partial<PoolOptions> = {}): { pool: Pool; events: EventEmitter; reasons: Error[] } {
+  const events = new EventEmitter()
+  const reasons: Error[] = []
+  const pool = poolOf({
+    ...options,
+    onLost: (reason) => {
+      reasons.push(reason)
+      events.emit('lost')
+    },
+    onReplaced: () => events.emit('replaced'),
+  })
+  return { pool, events, reasons }
+}
+
+test('answers come back, shared memory stays shared', async () => {
+  const pool = poolOf()
+  const value = { scores: Float32Array.of(1, 2), name: 'price', missing: undefined }
+  expect(await pool.run({ task: 'echo', value })).toEqual(value)
+  const shared = new SharedArrayBuffer(8)
+  const answer = await pool.run<SharedArrayBuffer>({ task: 'echo', value: shared })
+  new Uint8Array(answer)[3] = 7
+  expect(new Uint8Array(shared)[3]).toBe(7)
+})
+
+test('batches run at the same time, each on a thread of its own, and are counted', async () => {
+  const pool = poolOf({ threads: 2, batchesPerThread: 2 })
+  expect([pool.free, pool.ready]).toEqual([4, 2])
+  const hold = new Hold()
+  const answers = [hold.run(pool), hold.run(pool), hold.run(pool)]
+  expect(pool.free).toBe(1)
+  await hold.arrived(3)
+  hold.release()
+  const threads = await Promise.all(answers)
+  expect(new Set(threads).size).toBe(2)
+  expect([pool.free, pool.restarts]).toEqual([4, 0])
+})
+
+test('a handler that throws rejects its batch and keeps its thread', async () => {
+  const pool = poolOf()
+  const before = await pool.run<Where>({ task: 'where' })
+  await expect(pool.run({ task: 'throw', value: 'column x is missing' })).rejects.toThrow('column x is missing')
+  const after = await pool.run<Where>({ task: 'where' })
+  expect(after.threadId).toBe(before.threadId)
+  expect([pool.free, pool.restarts]).toEqual([1, 0])
+})
+
+test('a message that cannot be copied rejects and holds nothing', async () => {
+  const pool = poolOf()
+  await expect(pool.run({ task: 'echo', value: () => 1 })).rejects.toThrow(/could not be cloned/)
+  expect(pool.free).toBe(1)
+  expect(await pool.run({ task: 'echo', value: 2 })).toBe(2)
+})
+
+describe.each([
+  ['throws where nobody catches', { task: 'throw outside', value: 'a native library gave up' }, /gave up/],
+  ['exits', { task: 'exit', value: 3 }, /exit/],
+])('a thread that %s', (_, death, reason) => {
+  test('rejects its batches and is replaced, again and again', async () => {
+    const { pool, events, reasons } = watched({ batchesPerThread: 2 })
+    let thread = (await pool.run<Where>({ task: 'where' })).threadId
+    for (let times = 1; times <= 3; times++) {
+      const replaced = once(events, 'replaced')
+      const hold = new Hold()
+      const answers = [hold.run(pool), pool.run(death)]
+      const settled = await Promise.allSettled(answers)
+      expect(settled.map((one) => one.status)).toEqual(['rejected', 'rejected'])
+      await replaced
+      expect([pool.free, pool.ready, pool.restarts]).toEqual([2, 1, times])
+      expect(reasons.length).toBe(times)
+      expect(reasons.at(-1)!.message).toMatch(reason)
+      const next = (await pool.run<Where>({ task: 'where' })).threadId
+      expect(next).not.toBe(thread)
+      thread = next
+    }
+  })
+
+  test('disturbs no other', async () => {
+    const { pool, events } = watched({ threads: 2 })
+    const hold = new Hold()
+    const undisturbed = hold.run(pool)
+    await hold.arrived(1)
+    const [lost, replaced] = [once(events, 'lost'), once(events, 'replaced')]
+    await expect(pool.run(death)).rejects.toThrow(reason)
+    await lost
+    expect([pool.free, pool.ready]).toEqual([0, 1])
+    await replaced
+    expect([pool.free, pool.ready]).toEqual([1, 2])
+    hold.release()
+    expect(typeof (await undisturbed)).toBe('number')
+    expect(pool.free).toBe(2)
+  })
+})
+
+test('threads that cannot start are not started over and over', async () => {
+  const { pool, events, reasons } = watched({ workerData: { failsToStart: true } })
+  if (reasons.length === 0) await once(events, 'lost')
+  expect(reasons[0]!.message).toMatch(/model file is not there/)
+  expect([pool.free, pool.ready]).toEqual([0, 0])
+  // As long as a healthy pool takes to start, and longer.
+  for (let i = 0; i < 3; i++) await poolOf().run({ task: 'echo', value: 1 })
+  expect(pool.restarts).toBe(1)
+})
+
+describe('close', () => {
+  test('waits for what runs', async () => {
+    const pool = poolOf({ threads: 2 })
+    const hold = new Hold()
+    const answers = [hold.run(pool), hold.run(pool)]
+    await hold.arrived(2)
+    const closed = pool.close()
+    hold.release()
+    expect((await Promise.all(answers)).every((thread) => thread > 0)).toBe(true)
+    await closed
+    expect(pool.restarts).toBe(0)
+  })
+
+  test('does not wait for ever', async () => {
+    const pool = poolOf()
+    const hold = new Hold()
+    const answer = expect(hold.run(pool)).rejects.toThrow()
+    await hold.arrived(1)
+    await pool.close(20)
+    await answer
+  })
+
+  onLinux('leaves no thread', async () => {
+    const pool = poolOf({ threads: 2 })
+    const hold = new Hold()
+    const held = [hold.run(pool), hold.run(pool)]
+    await hold.arrived(2)
+    hold.release()
+    await Promise.all(held)
+    const { pid, pinned } = await pool.run<Where>({ task: 'where' })
+    expect(existsSync(`/proc/${pid}/task/${pinned.tid}`)).toBe(true)
+    await pool.close()
+    expect(existsSync(`/proc/${pid}/task/${pinned.tid}`)).toBe(false)
+    await pool.close()
+  })
+})
+
+describe('pinning', () => {
+  // The first thread of a process has the process's number.
+  const allowed = affinityOf(process.pid, process.pid) ?? []
+
+  onLinux('a thread is where it was told to be, and its starter is not moved', async () => {
+    expect(allowed.length).toBeGreaterThan(0)
+    for (const cpu of [allowed[0]!, allowed.at(-1)!]) {
+      const { pid, pinned } = await poolOf({ workerData: { cpus: [cpu] } }).run<Where>({ task: 'where' })
+      expect(pinned).toEqual({ tid: expect.any(Number) as number, cpus: [cpu], error: null })
+      expect(pid).toBe(process.pid)
+      expect(pinned.tid).not.toBe(process.pid)
+      expect(affinityOf(pid, pinned.tid)).toEqual([cpu])
+    }
+    expect(affinityOf(process.pid, process.pid)).toEqual(allowed)
+  })
+
+  onLinux('no list leaves a thread where it is', async () => {
+    const { pinned } = await poolOf().run<Where>({ task: 'where' })
+    expect([pinned.cpus, pinned.error]).toEqual([allowed, null])
+  })
+
+  onLinux('a CPU that is not there is told, and the thread works on', async () => {
+    expect(allowed).not.toContain(1023)
+    const { pinned } = await poolOf({ workerData: { cpus: [1023] } }).run<Where>({ task: 'where' })
+    expect(pinned.error).toMatch(/refused CPUs 1023/)
+    expect(pinned.cpus).toEqual(allowed)
+  })
+
+  test('of a thread that is not there nothing is known', () => {
+    expect(affinityOf(process.pid, 2 ** 30)).toBeNull()
+  })
+})
