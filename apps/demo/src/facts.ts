@@ -7,7 +7,11 @@ export const titlesTable: FactTable = {
   name: 'titles',
   key: 'string',
   fields: [
-    ...['name', 'genre', 'creative_type', 'source', 'mpaa'].map((name) => ({ name, dtype: 'string' as const, shape: [] })),
+    ...['name', 'genre', 'creative_type', 'source', 'mpaa'].map((name) => ({
+      name,
+      dtype: 'string' as const,
+      shape: [],
+    })),
     ...['year', 'runtime_min', 'budget', 'worldwide_gross', 'tomatoes', 'imdb_votes'].map((name) => ({
       name,
       dtype: 'f32' as const,
@@ -44,8 +48,14 @@ export async function writeFacts(
   profiles: readonly Profile[],
 ): Promise<void> {
   await store.declare(titlesTable)
-  await store.write(titlesTable.name, films.map((film) => [film.id, titleRecord(film)] as const))
+  await store.write(
+    titlesTable.name,
+    films.map((film) => [film.id, titleRecord(film)] as const),
+  )
   const table = profilesTable(genres)
   await store.declare(table)
-  await store.write(table.name, profiles.map(({ id, affinities }) => [id, { affinities }] as const))
+  await store.write(
+    table.name,
+    profiles.map(({ id, affinities }) => [id, { affinities }] as const),
+  )
 }

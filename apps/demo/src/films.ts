@@ -2,7 +2,7 @@ import { readDataset } from './dataset'
 
 /** A film of `movies.json`, with what the file leaves out as NaN or an empty string. */
 export interface Film {
-  /** The title in lower case with dashes, then its year: `the-land-girls-1998`. The key of table `titles`. */
+  /** The title in lower case with dashes, then its year: `the-land-girls-1998`. The key of table `titles`; no two films share one. */
   readonly id: string
   readonly name: string
   readonly genre: string
@@ -28,16 +28,12 @@ const yearMax = 2012
 
 /** All films, in the order of the file. */
 export function readFilms(): Film[] {
-  const taken = new Map<string, number>()
   return (readDataset('movies.json') as Row[]).map((row) => {
     const year = yearOf(String(row['Release Date']))
     // Titles such as 1776 are numbers in the file.
     const name = row['Title'] === null ? 'Untitled' : String(row['Title'])
-    const slug = `${slugOf(name)}-${year}`
-    const times = (taken.get(slug) ?? 0) + 1
-    taken.set(slug, times)
     return {
-      id: times === 1 ? slug : `${slug}-${times}`,
+      id: `${slugOf(name)}-${year}`,
       name,
       genre: textOf(row['Major Genre']),
       creativeType: textOf(row['Creative Type']),
@@ -66,7 +62,10 @@ function yearOf(date: string): number {
 
 function slugOf(name: string): string {
   const ascii = name.normalize('NFKD').replace(/[\u0300-\u036f'’]/g, '')
-  return ascii.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '')
+  return ascii
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
 }
 
 function textOf(value: Row[string] | undefined): string {

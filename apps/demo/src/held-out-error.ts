@@ -1,37 +1,61 @@
 import { runRepository } from '@millrace/workflow'
 import { readFilms } from './films'
+import { readFlights } from './flights'
 import { isHeldOut } from './held-out'
 import { repositoryFolder } from './repository-folder'
 
-/** How wrong committed weights are on films that they have not seen, in rating points (root of the mean square). */
-export interface TitleError {
-  readonly films: number
+/** How wrong committed weights are on examples that they have not seen. */
+export interface HeldOutError {
+  readonly examples: number
   readonly ofModel: number
-  /** Of the answer that is the same for all: the mean rating of the films trained on. */
+  /** Of the answer that is the same for all: the mean of what was trained on. */
   readonly ofMean: number
 }
 
-/** Through the workflow, as a client would ask: an account without a profile gets the network's rating as the score. */
-export async function titleError(): Promise<TitleError> {
+/**
+ * In rating points, the root of the mean square. Through the workflow, as a client would ask: the score for an account
+ * without a profile is the network's rating.
+ */
+export async function titleError(): Promise<HeldOutError> {
   const rated = readFilms().filter((film) => !Number.isNaN(film.imdbRating))
-  const trained = rated.filter((film) => !isHeldOut(film.id))
   const heldOut = rated.filter((film) => isHeldOut(film.id))
   const requests = chunks(heldOut, 400).map((films) => ({ account: 'nobody', title: films.map((film) => film.id) }))
-  const answers = await Promise.all([runRepository(repositoryFolder, 'title-ranking', 1, requests)])
-  const scores = answers.flat().flatMap((answer) => {
-    if (answer.code !== 'OK') throw new Error(answer.message)
-    return answer.outputs['score'] as number[]
-  })
-  const mean = trained.reduce((sum, film) => sum + film.imdbRating, 0) / trained.length
-  return {
-    films: heldOut.length,
-    ofModel: rootMeanSquare(heldOut.map((film, i) => scores[i]! - film.imdbRating)),
-    ofMean: rootMeanSquare(heldOut.map((film) => mean - film.imdbRating)),
-  }
+  const scores = await outputOf('title-ranking', 1, requests, 'score')
+  const mean = meanOf(rated.filter((film) => !isHeldOut(film.id)).map((film) => film.imdbRating))
+  const error = (ratingOf: (i: number) => number): number =>
+    Math.sqrt(meanOf(heldOut.map((film, i) => (ratingOf(i) - film.imdbRating) ** 2)))
+  return { examples: heldOut.length, ofModel: error((i) => scores[i]!), ofMean: error(() => mean) }
 }
 
-function rootMeanSquare(differences: readonly number[]): number {
-  return Math.sqrt(differences.reduce((sum, difference) => sum + difference ** 2, 0) / differences.length)
+/** In nats, the mean logarithmic loss. */
+export async function flightError(version: number): Promise<HeldOutError> {
+  const { hour, distance, late } = readFlights()
+  const flights = [...late.keys()]
+  const heldOut = flights.filter((i) => isHeldOut(`flight-${i}`))
+  const request = { hour: heldOut.map((i) => hour[i]!), distance: heldOut.map((i) => distance[i]!) }
+  const chances = await outputOf('flight-delay', version, [request], 'late')
+  const mean = meanOf(flights.filter((i) => !isHeldOut(`flight-${i}`)).map((i) => late[i]!))
+  const error = (chanceOf: (i: number) => number): number =>
+    -meanOf(heldOut.map((flight, i) => Math.log(late[flight] === 1 ? chanceOf(i) : 1 - chanceOf(i))))
+  return { examples: heldOut.length, ofModel: error((i) => chances[i]!), ofMean: error(() => mean) }
+}
+
+/** One output column of all requests, one number a row. */
+async function outputOf(
+  name: string,
+  version: number,
+  requests: readonly unknown[],
+  output: string,
+): Promise<number[]> {
+  const answers = await runRepository(repositoryFolder, name, version, requests)
+  return answers.flatMap((answer) => {
+    if (answer.code !== 'OK') throw new Error(answer.message)
+    return (answer.outputs[output] as (number | number[])[]).flat()
+  })
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
 function chunks<T>(values: readonly T[], size: number): T[][] {

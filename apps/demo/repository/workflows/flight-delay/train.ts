@@ -37,7 +37,10 @@ async function train(): Promise<void> {
     })
     const folder = join(__dirname, String(i + 1))
     mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'model.onnx'), onnxOf([unscaled(network.layers[0]!, scales), ...network.layers.slice(1)]))
+    writeFileSync(
+      join(folder, 'model.onnx'),
+      onnxOf([unscaled(network.layers[0]!, scales), ...network.layers.slice(1)]),
+    )
     console.log(`flight-delay@${i + 1}: fitted to ${rows.length} flights, seed ${seed}`)
   }
 }

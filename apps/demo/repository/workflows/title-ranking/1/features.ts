@@ -47,7 +47,12 @@ export class TitleFeatures {
 
   constructor(private readonly fitted: Fitted) {
     const of = (name: TextField): Vocabulary => new Vocabulary(fitted.vocabularies[name])
-    this.vocabularies = { genre: of('genre'), creative_type: of('creative_type'), source: of('source'), mpaa: of('mpaa') }
+    this.vocabularies = {
+      genre: of('genre'),
+      creative_type: of('creative_type'),
+      source: of('source'),
+      mpaa: of('mpaa'),
+    }
     this.genres = this.vocabularies.genre
     const words = textFields.reduce((sum, name) => sum + this.vocabularies[name].size, 0)
     this.width = words + numberFields.length + flagged.length

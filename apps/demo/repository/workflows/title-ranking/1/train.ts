@@ -30,21 +30,25 @@ async function train(): Promise<void> {
   const features = new TitleFeatures(fitted)
   const x = new Float32Array(rated.length * features.width)
   features.fill(titles, x)
-  const network = await fitNetwork(x, Float32Array.from(rated, (film) => film.imdbRating), {
-    input: 'features',
-    output: 'rating',
-    layers: [
-      { units: 32, activation: 'relu' },
-      { units: 16, activation: 'relu' },
-      { units: 1, activation: 'linear' },
-    ],
-    loss: 'meanSquaredError',
-    epochs: 60,
-    batchRows: 32,
-    learningRate: 0.005,
-    decay: 0.0005,
-    seed,
-  })
+  const network = await fitNetwork(
+    x,
+    Float32Array.from(rated, (film) => film.imdbRating),
+    {
+      input: 'features',
+      output: 'rating',
+      layers: [
+        { units: 32, activation: 'relu' },
+        { units: 16, activation: 'relu' },
+        { units: 1, activation: 'linear' },
+      ],
+      loss: 'meanSquaredError',
+      epochs: 40,
+      batchRows: 32,
+      learningRate: 0.003,
+      decay: 0.01,
+      seed,
+    },
+  )
   writeFileSync(join(__dirname, 'features.json'), `${JSON.stringify(fitted, null, 2)}\n`)
   mkdirSync(join(__dirname, 'model'), { recursive: true })
   writeFileSync(join(__dirname, 'model', 'model.json'), `${network.modelJson}\n`)
@@ -56,7 +60,10 @@ async function train(): Promise<void> {
 async function columnsOf(films: readonly Film[]): Promise<TitleColumns> {
   const store = new MemoryStore()
   await store.declare(titlesTable)
-  await store.write(titlesTable.name, films.map((film) => [film.id, titleRecord(film)] as const))
+  await store.write(
+    titlesTable.name,
+    films.map((film) => [film.id, titleRecord(film)] as const),
+  )
   const { columns } = await store.read(titlesTable.name, Strings.of(films.map((film) => film.id)))
   return columns as unknown as TitleColumns
 }
