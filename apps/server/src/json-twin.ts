@@ -27,11 +27,13 @@ export function serveJson(road: Road, parent: Caller, item: number, value: unkno
     const route = road.routeOf(bare)
     const version = route < 0 ? null : road.versionOf(route)
     const caller = new JsonCaller(parent, answer, version?.description.signature.outputs ?? [])
+    let message = bare
     // Without a version there is nothing to read the columns by: the road says what is wrong.
-    const message =
-      version === null || dryRun || request.dryRun === true
-        ? bare
-        : encodeRequest({ ...request, inputs: wireColumns(version.description.signature.inputs, inputs) })
+    if (version !== null && !dryRun && request.dryRun !== true) {
+      const columns = columnsOrRefusal(version.description.signature.inputs, inputs)
+      if (columns instanceof Refusal) return road.refuseRouted(caller, item, route, columns.code, columns.message)
+      message = encodeRequest({ ...request, inputs: columns })
+    }
     road.serve(caller, item, message.buffer, message.byteOffset, message.byteLength, dryRun)
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
@@ -70,12 +72,17 @@ class JsonCaller implements Caller {
   }
 }
 
-function wireColumns(specs: readonly ColumnSpec[], inputs: Readonly<Record<string, unknown>>): WireColumn[] {
-  const columns = columnsFromJson(specs, inputs).inputs
-  return specs.map(({ name, dtype, shape }) => {
-    const values = columns[name]!
-    return values instanceof Strings ? raggedColumn(name, dtype, values) : denseColumn(name, dtype, values, shape)
-  })
+function columnsOrRefusal(specs: readonly ColumnSpec[], inputs: Readonly<Record<string, unknown>>): WireColumn[] | Refusal {
+  try {
+    const columns = columnsFromJson(specs, inputs).inputs
+    return specs.map(({ name, dtype, shape }) => {
+      const values = columns[name]!
+      return values instanceof Strings ? raggedColumn(name, dtype, values) : denseColumn(name, dtype, values, shape)
+    })
+  } catch (error) {
+    if (error instanceof Refusal) return error
+    throw error
+  }
 }
 
 /** Typed arrays and strings over the columns of a decoded reply. */

@@ -129,5 +129,7 @@ function registerWhole(registry: Registry, name: string, help: string, scale: nu
       { metricName: `${name}_count`, labels, value: count },
     ]
   })
-  histogram.get = () => Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values } as never)
+  const whole = { name, help, type: 'histogram', aggregator: 'sum', values }
+  // What the page is written from, and what `get` answers to everybody else.
+  Object.assign(histogram, { get: () => Promise.resolve(whole), getForPromString: () => Promise.resolve(whole) })
 }

@@ -157,6 +157,11 @@ export class Road {
     return this.lookUp()
   }
 
+  /** Refuses the request that `routeOf` looked at just now. */
+  refuseRouted(caller: Caller, item: number, route: number, code: Code, message: string): void {
+    this.refuse(caller, item, route, code, message)
+  }
+
   /** What a message is looked up by, and the route it would take (-1: none); for those who explain it. */
   lookUpParts(message: Uint8Array): LookUpParts {
     const { view } = this

@@ -59,7 +59,7 @@ export function requestFromJson(json: unknown): JsonRequest {
   }
   const { id, objective, objective_hash, subject, context, inputs, deadline_ms, priority, override, timings, dry_run } =
     parsed.data
-  const fields = {
+  const request: RequestMessage = {
     id,
     objective,
     objectiveHash: objective_hash,
@@ -72,7 +72,7 @@ export function requestFromJson(json: unknown): JsonRequest {
     timings,
     dryRun: dry_run,
   }
-  return { request: withoutAbsent(fields) as RequestMessage, inputs: inputs ?? {} }
+  return { request, inputs: inputs ?? {} }
 }
 
 /** The JSON of a reply; `outputs` are its columns as `columnsToJson` made them. Fields that say nothing are left out. */
@@ -94,8 +94,4 @@ export function replyToJson(reply: ReplyMessage, outputs: Readonly<Record<string
     ...(outputs === null ? {} : { outputs }),
     ...(timings === null ? {} : { timings_us: timings }),
   }
-}
-
-function withoutAbsent(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }

@@ -26,19 +26,19 @@ export type AttributeValue = string | number | boolean
 /** A request as plain values; what `encodeRequest` takes. Fields mean what the schema says. */
 export interface RequestMessage {
   /** u64. */
-  readonly id?: bigint
+  readonly id?: bigint | undefined
   /** Either of the two; the hash is used when both are there. */
-  readonly objective?: string
-  readonly objectiveHash?: bigint
-  readonly subject?: string | bigint
-  readonly context?: Readonly<Record<string, AttributeValue>>
-  readonly inputs?: readonly WireColumn[]
+  readonly objective?: string | undefined
+  readonly objectiveHash?: bigint | undefined
+  readonly subject?: string | bigint | undefined
+  readonly context?: Readonly<Record<string, AttributeValue>> | undefined
+  readonly inputs?: readonly WireColumn[] | undefined
   /** Microseconds from arrival; 0 or absent: the server's default. */
-  readonly deadlineUs?: number
-  readonly priority?: 'interactive' | 'bulk'
-  readonly override?: { readonly workflow?: string; readonly version?: number; readonly cell?: string }
-  readonly timings?: boolean
-  readonly dryRun?: boolean
+  readonly deadlineUs?: number | undefined
+  readonly priority?: 'interactive' | 'bulk' | undefined
+  readonly override?: { readonly workflow?: string; readonly version?: number; readonly cell?: string } | undefined
+  readonly timings?: boolean | undefined
+  readonly dryRun?: boolean | undefined
 }
 
 /** Microseconds. */

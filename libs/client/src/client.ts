@@ -1,0 +1,168 @@
+import { fnv1a64, type U64 } from '@millrace/base'
+import {
+  decodeReply,
+  decodeReplyList,
+  encodeRequest,
+  encodeRequestList,
+  type AttributeValue,
+  type ReplyMessage,
+  type RouteMessage,
+  type TimingsMessage,
+} from '@millrace/wire'
+import { fromColumn, toColumn, type InputValue, type OutputValue } from './columns'
+import type { Connection } from './connection'
+import { HttpConnection } from './http-connection'
+import { ScoreError } from './score-error'
+import { WebSocketConnection } from './web-socket-connection'
+
+export interface ClientOptions {
+  /** `http://host:port` of the data port. */
+  readonly url: string
+  /** `websocket` (the default): one connection, many requests in flight. `http`: a POST each. */
+  readonly transport?: 'websocket' | 'http'
+  /** Milliseconds that an answer may take where a request does not say; 10,000. */
+  readonly timeoutMs?: number
+  /** Connections: WebSockets that share the requests (1), or at most so many to POST on (64). */
+  readonly sockets?: number
+  /** Sent with every POST and with the upgrade. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** What is asked. */
+export interface ScoreRequest {
+  readonly objective: string
+  /** Who experiments allocate by. */
+  readonly subject?: string | number | bigint
+  readonly context?: Readonly<Record<string, AttributeValue>>
+  readonly inputs: Readonly<Record<string, InputValue>>
+  /** Milliseconds until the answer is worth nothing; told to the server, and kept here. */
+  readonly deadlineMs?: number
+  readonly priority?: 'interactive' | 'bulk'
+  readonly timings?: boolean
+}
+
+export interface ScoreAnswer {
+  readonly outputs: Readonly<Record<string, OutputValue>>
+  /** What answered, and which rule chose it. */
+  readonly route: RouteMessage
+  /** Microseconds in the server; null unless they were asked for. */
+  readonly timings: TimingsMessage | null
+}
+
+/** Time that a deadline leaves for the way there and back before the client gives up by itself. */
+const graceMs = 50
+
+/** A client of one server, or of whatever balances between several. */
+export class Client {
+  private readonly connections: readonly Connection[]
+  private readonly timeoutMs: number
+  private readonly hashes = new Map<string, bigint>()
+  private nextId = 1n
+
+  constructor(options: ClientOptions) {
+    const url = new URL(options.url)
+    const headers = options.headers ?? {}
+    this.timeoutMs = options.timeoutMs ?? 10_000
+    if (options.transport === 'http') {
+      const score = new URL('/v1/score', url).href
+      this.connections = [new HttpConnection(score, { headers, sockets: options.sockets ?? 64 })]
+    } else {
+      const stream = new URL('/v1/stream', url)
+      stream.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+      this.connections = Array.from({ length: options.sockets ?? 1 }, () => new WebSocketConnection(stream.href, { headers }))
+    }
+  }
+
+  /** Rejects with a ScoreError when it is refused or not answered; with a TypeError when the inputs are no columns. */
+  async score(request: ScoreRequest): Promise<ScoreAnswer> {
+    return answerOf(request.objective, await this.ask(request, false))
+  }
+
+  /** What would answer, without running it. Rejects as `score` does. */
+  async resolve(request: Omit<ScoreRequest, 'inputs'>): Promise<RouteMessage> {
+    return answerOf(request.objective, await this.ask({ ...request, inputs: {} }, true)).route
+  }
+
+  /**
+   * Scores several requests at once, each routed, refused and answered on its own; answers come in their order. Over
+   * HTTP they are one body, over WebSocket messages of their own.
+   */
+  async scoreMany(requests: readonly ScoreRequest[]): Promise<(ScoreAnswer | ScoreError)[]> {
+    const connection = this.connections[0]!
+    if (!(connection instanceof HttpConnection))
+      return Promise.all(requests.map((request) => this.score(request).catch(asScoreError)))
+    const messages = requests.map((request) => this.encode(request, this.nextId++, false))
+    const timeoutMs = Math.max(...requests.map((request) => this.timeoutOf(request)), 0)
+    try {
+      const body = await connection.send(0n, encodeRequestList(messages), timeoutMs)
+      return decodeReplyList(body).map((reply, i) => answerOrError(requests[i]!.objective, decodeReply(reply)))
+    } catch (error) {
+      const failure = asScoreError(error)
+      return requests.map(() => failure)
+    }
+  }
+
+  /** Closes the connections; requests in flight are rejected. */
+  async close(): Promise<void> {
+    await Promise.all(this.connections.map((connection) => connection.close()))
+  }
+
+  private async ask(request: ScoreRequest, dryRun: boolean): Promise<ReplyMessage> {
+    const id = this.nextId++
+    const connection = this.connections[Number(id % BigInt(this.connections.length))]!
+    return decodeReply(await connection.send(id, this.encode(request, id, dryRun), this.timeoutOf(request)))
+  }
+
+  private timeoutOf({ deadlineMs }: ScoreRequest): number {
+    return deadlineMs === undefined ? this.timeoutMs : deadlineMs + graceMs
+  }
+
+  private encode(request: ScoreRequest, id: bigint, dryRun: boolean): Uint8Array {
+    const { objective, subject, context, inputs, deadlineMs, priority, timings } = request
+    return encodeRequest({
+      id,
+      objectiveHash: this.hashOf(objective),
+      subject: typeof subject === 'number' ? BigInt(subject) : subject,
+      context,
+      inputs: Object.entries(inputs).map(([name, value]) => toColumn(name, value)),
+      deadlineUs: deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs * 1000)),
+      priority,
+      timings,
+      dryRun,
+    })
+  }
+
+  private hashOf(objective: string): bigint {
+    const known = this.hashes.get(objective)
+    if (known !== undefined) return known
+    const bytes = Buffer.from(objective, 'utf8')
+    const out: U64 = { lo: 0, hi: 0 }
+    fnv1a64(bytes, 0, bytes.length, out)
+    const hash = (BigInt(out.hi) << 32n) | BigInt(out.lo)
+    this.hashes.set(objective, hash)
+    return hash
+  }
+}
+
+function answerOf(objective: string, reply: ReplyMessage): ScoreAnswer {
+  const { code, message, route, timings } = reply
+  // The server saw its hash alone.
+  if (code === 'NOT_FOUND' && route === null) throw new ScoreError(code, `'${objective}': ${message}`)
+  if (code !== 'OK' || route === null) throw new ScoreError(code, message, route)
+  const outputs = Object.fromEntries(reply.outputs.map((column) => [column.name, fromColumn(column)]))
+  return { outputs, route, timings }
+}
+
+function answerOrError(objective: string, reply: ReplyMessage): ScoreAnswer | ScoreError {
+  try {
+    return answerOf(objective, reply)
+  } catch (error) {
+    return asScoreError(error)
+  }
+}
+
+/** Bugs and wrong inputs are thrown on. */
+function asScoreError(error: unknown): ScoreError {
+  if (error instanceof ScoreError) return error
+  throw error
+}

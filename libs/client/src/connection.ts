@@ -1,0 +1,13 @@
+/** A way to the server: sends messages, gives their replies back. */
+export interface Connection {
+  /**
+   * Sends one encoded request and resolves with its encoded reply.
+   *
+   * Rejects with a ScoreError: DEADLINE_EXCEEDED when `timeoutMs` pass first, UNAVAILABLE when the connection breaks.
+   *
+   * @param id the request's own, unique among those in flight
+   */
+  send(id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array>
+  /** Lets go; requests in flight are rejected. */
+  close(): Promise<void>
+}

@@ -1,0 +1,59 @@
+import { Agent, request } from 'node:http'
+import type { Connection } from './connection'
+import { ScoreError } from './score-error'
+
+/** One POST for each message, over connections that are kept alive. */
+export class HttpConnection implements Connection {
+  private readonly agent: Agent
+
+  /** @param url `http://host:port/v1/score` */
+  constructor(
+    private readonly url: string,
+    private readonly options: { readonly headers: Readonly<Record<string, string>>; readonly sockets: number },
+  ) {
+    this.agent = new Agent({ keepAlive: true, maxSockets: options.sockets })
+  }
+
+  send(_id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => req.destroy(new ScoreError('DEADLINE_EXCEEDED', `no answer within ${timeoutMs} ms`)),
+        timeoutMs,
+      )
+      const fail = (error: Error): void => {
+        clearTimeout(timer)
+        reject(error instanceof ScoreError ? error : new ScoreError('UNAVAILABLE', `${this.url}: ${error.message}`))
+      }
+      const req = request(
+        this.url,
+        {
+          method: 'POST',
+          agent: this.agent,
+          headers: {
+            ...this.options.headers,
+            'content-type': 'application/x-flatbuffers',
+            'content-length': message.byteLength,
+          },
+        },
+        (res) => {
+          const pieces: Buffer[] = []
+          res.on('data', (piece: Buffer) => pieces.push(piece))
+          res.on('error', fail)
+          res.on('end', () => {
+            clearTimeout(timer)
+            const body = Buffer.concat(pieces)
+            if (res.headers['content-type'] === 'application/x-flatbuffers') resolve(body)
+            else reject(new ScoreError('UNKNOWN', `${this.url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`))
+          })
+        },
+      )
+      req.on('error', fail)
+      req.end(message)
+    })
+  }
+
+  async close(): Promise<void> {
+    this.agent.destroy()
+    return Promise.resolve()
+  }
+}

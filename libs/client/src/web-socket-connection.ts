@@ -1,0 +1,117 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
+import { replyId } from '@millrace/wire'
+import type { Connection } from './connection'
+import { ScoreError } from './score-error'
+
+interface Pending {
+  readonly resolve: (reply: Uint8Array) => void
+  readonly reject: (error: ScoreError) => void
+  readonly timer: NodeJS.Timeout
+}
+
+const backOffMs = { first: 50, most: 5_000 }
+const closeMsMax = 1_000
+
+/**
+ * One WebSocket with many requests in flight. When it breaks, what is in flight is rejected and the next request
+ * connects again, after a back-off that doubles (with jitter, so that a fleet does not come back as one).
+ */
+export class WebSocketConnection implements Connection {
+  private readonly pending = new Map<bigint, Pending>()
+  private socket: Promise<WebSocket> | null = null
+  private failures = 0
+  private closed = false
+
+  /** @param url `ws://host:port/v1/stream` */
+  constructor(
+    private readonly url: string,
+    private readonly options: { readonly headers: Readonly<Record<string, string>> },
+  ) {}
+
+  async send(id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    return new Promise<Uint8Array>((resolve, reject) => {
+      if (this.closed) return reject(new ScoreError('UNAVAILABLE', 'the client is closed'))
+      const timer = setTimeout(() => {
+        this.pending.delete(id)
+        reject(new ScoreError('DEADLINE_EXCEEDED', `no answer within ${timeoutMs} ms`))
+      }, timeoutMs)
+      this.pending.set(id, { resolve, reject, timer })
+      this.open().then(
+        // It may have been given up while the connection was made.
+        (socket) => this.pending.has(id) && socket.send(message),
+        (error: unknown) => this.settle(id)?.reject(new ScoreError('UNAVAILABLE', messageOf(error))),
+      )
+    })
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    this.rejectAll('the client is closed')
+    const socket = await this.socket?.catch(() => null)
+    if (socket === null || socket === undefined || socket.readyState === WebSocket.CLOSED) return
+    const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    socket.close()
+    const timer = setTimeout(() => socket.terminate(), closeMsMax)
+    await gone
+    clearTimeout(timer)
+  }
+
+  private open(): Promise<WebSocket> {
+    return (this.socket ??= this.connect())
+  }
+
+  private async connect(): Promise<WebSocket> {
+    if (this.failures > 0) await sleep(Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1)) * (0.5 + Math.random() / 2))
+    const socket = new WebSocket(this.url, { perMessageDeflate: false, headers: this.options.headers })
+    socket.binaryType = 'nodebuffer'
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('open', () => resolve())
+        socket.once('error', reject)
+      })
+    } catch (error) {
+      this.failures++
+      this.socket = null
+      throw error
+    }
+    this.failures = 0
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      if (isBinary) this.received(data)
+    })
+    // 'close' follows.
+    socket.on('error', () => undefined)
+    socket.once('close', (code: number) => {
+      this.socket = null
+      this.rejectAll(`the connection to ${this.url} closed (${code})`)
+    })
+    return socket
+  }
+
+  private received(reply: Buffer): void {
+    let id: bigint
+    try {
+      id = replyId(reply)
+    } catch {
+      // Not ours to understand; whoever waits for it runs into its deadline.
+      return
+    }
+    this.settle(id)?.resolve(reply)
+  }
+
+  private settle(id: bigint): Pending | undefined {
+    const pending = this.pending.get(id)
+    if (pending === undefined) return undefined
+    this.pending.delete(id)
+    clearTimeout(pending.timer)
+    return pending
+  }
+
+  private rejectAll(why: string): void {
+    for (const id of [...this.pending.keys()]) this.settle(id)?.reject(new ScoreError('UNAVAILABLE', why))
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error)
+}
