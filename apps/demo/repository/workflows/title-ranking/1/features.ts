@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { field, steps, Vocabulary, type Strings } from '@millrace/workflow'
 
 /** What training found in the catalogue and the network was fitted to; made by `train.ts`. */
@@ -56,10 +54,6 @@ export class TitleFeatures {
     this.genres = this.vocabularies.genre
     const words = textFields.reduce((sum, name) => sum + this.vocabularies[name].size, 0)
     this.width = words + numberFields.length + flagged.length
-  }
-
-  static read(): TitleFeatures {
-    return new TitleFeatures(JSON.parse(readFileSync(join(__dirname, 'features.json'), 'utf8')) as Fitted)
   }
 
   /** Fills `into`, `[titles, width]`, and gives each title's genre, -1 where it is unknown. */

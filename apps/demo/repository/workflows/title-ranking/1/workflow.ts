@@ -1,12 +1,13 @@
 import { Code, column, defineWorkflow, fact, field, steps, tfjs } from '@millrace/workflow'
 import { TitleFeatures, titleFields } from './features'
+import fitted from './features.json'
 
 /** Titles of one request at most. */
 const titlesMax = 500
 /** Rating points that a genre of affinity 1 is worth. Chosen, not learned: the data knows no viewers. */
 const affinityWeight = 1.5
 
-const features = TitleFeatures.read()
+const features = new TitleFeatures(fitted)
 
 /**
  * Ranks titles for an account: the rating that a network expects the title to have, moved by how much the account
