@@ -30,7 +30,7 @@ export interface Fitted {
 }
 
 /**
- * Trains dense layers by Adam, in plain JavaScript: the same numbers on every machine for the same seed.
+ * Trains dense layers by Adam, in plain JavaScript: the same numbers for the same seed, on one version of Node.
  *
  * @param x `[rows, width]`, row-major
  * @param y `[rows]`
