@@ -56,7 +56,7 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
-  app.ws<UwsSocket>(paths.stream, {
+  app.ws<UserData>(paths.stream, {
     maxPayloadLength: bodyBytesMax,
     maxBackpressure: backpressureBytesMax,
     closeOnBackpressureLimit: 1,
@@ -64,7 +64,7 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
     compression: uws.DISABLED,
     upgrade: (res, req, context) => {
       res.upgrade(
-        new UwsSocket(),
+        { socket: null },
         req.getHeader('sec-websocket-key'),
         req.getHeader('sec-websocket-protocol'),
         req.getHeader('sec-websocket-extensions'),
@@ -72,16 +72,17 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
       )
     },
     open: (ws) => {
-      const socket = ws.getUserData()
-      socket.ws = ws
+      const socket = new UwsSocket(ws)
+      ws.getUserData().socket = socket
       sockets.add(socket)
     },
     message: (ws, message, isBinary) => {
-      if (isBinary) door.message(ws.getUserData(), message, 0, message.byteLength)
-      else door.text(ws.getUserData(), Buffer.from(message).toString('utf8'))
+      const socket = ws.getUserData().socket!
+      if (isBinary) door.message(socket, message, 0, message.byteLength)
+      else door.text(socket, Buffer.from(message).toString('utf8'))
     },
     close: (ws) => {
-      const socket = ws.getUserData()
+      const socket = ws.getUserData().socket!
       socket.closed = true
       sockets.delete(socket)
     },
@@ -190,10 +191,15 @@ class UwsResponse implements Responder {
   }
 }
 
+/** uWebSockets.js copies the object it is given at the upgrade: the socket is put in when it is open. */
+interface UserData {
+  socket: UwsSocket | null
+}
+
 class UwsSocket implements Socket {
   closed = false
-  /** There as soon as it is open. */
-  ws!: Uws.WebSocket<UwsSocket>
+
+  constructor(readonly ws: Uws.WebSocket<UserData>) {}
 
   reply(message: Uint8Array): void {
     this.ws.send(message, true)

@@ -158,6 +158,11 @@ test('ten thousand objectives are each found, others are not', () => {
   const nobody = place(null)
   expect(names.filter((name) => table.routes[ask(table, name, nobody)]?.objective !== name)).toEqual([])
   expect(names.filter((name) => ask(table, `${name}-`, nobody) !== -1)).toEqual([])
+  // Half of a hash is not enough.
+  const { lo, hi } = objectiveHash('objective-0')
+  const other = (half: number): number => (half ^ 0x80000000) >>> 0
+  expect(lookUp(table, lo, other(hi), null, 0, 0)).toBe(-1)
+  expect(lookUp(table, other(lo), hi, null, 0, 0)).toBe(-1)
   expect(ask(compileRules({ objectives: {} }, [], 1), 'objective-0', nobody)).toBe(-1)
 })
 
@@ -179,6 +184,29 @@ test('records of a later version are stepped over', () => {
     expect(why(later, 'price', placed)).toEqual(why(table, 'price', placed))
   }
   expect(table.routes[ask(later, 'price', place('account-1'))]!.cell).toBe('all')
+})
+
+test('a cell ends before the hash that is its end', () => {
+  const hash = (text: string, seed: number): number => murmur3(encoder.encode(text), 0, text.length, seed)
+  for (const subject of ['account-1', 'account-2', 'account-3']) {
+    const h = hash(subject, hash('e', 0))
+    for (const [end, cell] of [
+      [h, 'after'],
+      [h + 1, 'before'],
+    ] as const) {
+      const cells = [
+        { name: 'before', weight: end, workflow: 'price@1' },
+        { name: 'after', weight: 2 ** 32 - end, workflow: 'price@2' },
+      ]
+      const rules = {
+        objectives: { price: { default: 'price@1' } },
+        experiments: [{ id: 'e', objectives: ['price'], cells }],
+      }
+      const table = compileRules(parseRules(rules), versions, 1)
+      expect(table.routes[ask(table, 'price', place(subject))]!.cell).toBe(cell)
+      expect(allocate('e', subject, cells).name).toBe(cell)
+    }
+  }
 })
 
 test('a cell of weight 0 gets nobody', () => {

@@ -36,7 +36,9 @@ export interface RequestMessage {
   /** Microseconds from arrival; 0 or absent: the server's default. */
   readonly deadlineUs?: number | undefined
   readonly priority?: 'interactive' | 'bulk' | undefined
-  readonly override?: { readonly workflow?: string; readonly version?: number; readonly cell?: string } | undefined
+  readonly override?:
+    | { readonly workflow?: string | undefined; readonly version?: number | undefined; readonly cell?: string | undefined }
+    | undefined
   readonly timings?: boolean | undefined
   readonly dryRun?: boolean | undefined
 }

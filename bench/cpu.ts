@@ -1,0 +1,48 @@
+import { readdirSync, readFileSync } from 'node:fs'
+
+/**
+ * CPU time of a process and of every process under it, microseconds, as the kernel's scheduler accounts for it
+ * (`/proc/<pid>/task/<tid>/schedstat`, nanoseconds). Threads that ended meanwhile are missing.
+ */
+export function cpuUs(pid: number): number {
+  let total = 0
+  for (const one of [pid, ...childrenOf(pid)])
+    for (const task of tasksOf(one)) {
+      const stat = read(`/proc/${one}/task/${task}/schedstat`)
+      if (stat !== null) total += Number(stat.split(' ')[0]) / 1000
+    }
+  return total
+}
+
+/** Resident memory of a process and of every process under it, bytes. */
+export function rssBytes(pid: number): number {
+  let total = 0
+  for (const one of [pid, ...childrenOf(pid)]) {
+    const match = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${one}/status`) ?? '')
+    total += Number(match?.[1] ?? 0) * 1024
+  }
+  return total
+}
+
+function childrenOf(pid: number): number[] {
+  const direct = tasksOf(pid).flatMap((task) =>
+    (read(`/proc/${pid}/task/${task}/children`) ?? '').split(' ').filter(Boolean).map(Number),
+  )
+  return direct.flatMap((child) => [child, ...childrenOf(child)])
+}
+
+function tasksOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return []
+  }
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}

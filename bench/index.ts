@@ -1,0 +1,79 @@
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { figure, machine, writeResults } from './report'
+import { benchMemory, benchRoad, roadTable } from './road/road'
+import { benchStage, stageTable } from './stage/stage'
+
+const help = `npm run bench -- [stage] [road] [memory] [options]
+
+  stage    what each step of the road costs, in one process
+  road     end to end, against a bare uWebSockets.js echo of the same frames
+  memory   resident memory after 0.5 and after 5 million requests
+
+  --smoke        as short as it gets: that everything runs and answers rightly, not how fast
+  --only TEXT    only loads of road whose name contains it
+  --rounds N     rounds of road (5)
+  --seconds N    length of a run of road (3)
+  --help
+
+Without a name: stage and road. Results go to bench/results as JSON. Compare ratios within one run only.`
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      smoke: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      rounds: { type: 'string', default: '5' },
+      seconds: { type: 'string', default: '3' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return console.log(help)
+  const suites = positionals.length > 0 ? positionals : ['stage', 'road']
+  const unknown = suites.find((suite) => !['stage', 'road', 'memory'].includes(suite))
+  if (unknown !== undefined) throw new RangeError(`there is no suite '${unknown}'\n\n${help}`)
+  const { smoke } = values
+  const { cpu, cores, node, date, command } = machine()
+  console.log(`${command}\n${date}, Node ${node}, ${cores} x ${cpu}\n`)
+  const say = (line: string): void => console.error(`  ${line}`)
+
+  if (suites.includes('stage')) {
+    const results = benchStage({ smoke, onProgress: say })
+    console.log(`${stageTable(results)}\n`)
+    if (!smoke) save('stage', results)
+  }
+  if (suites.includes('road')) {
+    const results = await benchRoad({
+      rounds: smoke ? 1 : Number(values.rounds),
+      warmMs: smoke ? 200 : 1000,
+      measureMs: smoke ? 300 : Number(values.seconds) * 1000,
+      only: values.only,
+      onProgress: say,
+    })
+    console.log(`${roadTable(results)}\n`)
+    const failed = results.flatMap(({ road }) => road).filter(({ errors, replies }) => errors > 0 || replies === 0)
+    if (failed.length > 0) throw new Error(`${failed.length} runs had errors or no replies`)
+    if (!smoke) save('road', results)
+  }
+  if (suites.includes('memory')) {
+    const result = await benchMemory(smoke ? 20_000 : 5_000_000, say)
+    const { early, late, requests } = result
+    const mib = (bytes: number): string => `${figure(bytes / 2 ** 20)} MiB`
+    console.log(
+      `after a tenth ${mib(early)}, after ${figure(requests)} requests ${mib(late)}: ${figure((late / early - 1) * 100)} %\n`,
+    )
+    if (!smoke) save('memory', result)
+  }
+}
+
+function save(suite: string, results: unknown): void {
+  const file = join(__dirname, `../results/${suite}.json`)
+  writeResults(file, results)
+  console.error(`  written to bench/results/${suite}.json`)
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+})

@@ -1,0 +1,16 @@
+import { join } from 'node:path'
+import { openLog, readConfig, startServer } from '@millrace/server'
+
+/* Millrace as it is shipped, in a process of its own, on the repository of the benches. */
+async function main(): Promise<void> {
+  const config = readConfig(
+    { MILLRACE_PORT: '0', MILLRACE_ADMIN_PORT: '0', MILLRACE_LOG_LEVEL: 'warn', ...process.env },
+    { repository: join(__dirname, '../../repository'), cpus: [] },
+  )
+  const server = await startServer(config, openLog('warn'))
+  process.send!({ port: server.port })
+  process.on('message', () => void server.snapshots().then((snapshots) => process.send!({ snapshots })))
+  process.on('disconnect', () => void server.stop().then(() => process.exit()))
+}
+
+void main()
