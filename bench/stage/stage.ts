@@ -1,2 +1,113 @@
-export function benchStage(_: unknown): unknown { return null }
-export function stageTable(_: unknown): string { return '' }
+import { strict as assert } from 'node:assert'
+import Benchmark from 'benchmark'
+import { admit } from '@millrace/batch'
+import { lookUp } from '@millrace/rules'
+import { copyInputs, encodeReply, intakeOf, Matched, matchInputs, RequestView, verifyRequest } from '@millrace/wire'
+import { table } from '../report'
+import { arena, message, queueOf, signature, tableOf } from './fixtures'
+import { InProcessRoad } from './in-process-road'
+
+export interface StageResult {
+  readonly name: string
+  readonly nanoseconds: number
+  /** Relative margin of error, percent. */
+  readonly margin: number
+  /** What one run of the step must give: a wrong step is not fast. */
+  readonly checksum: number
+}
+
+interface Step {
+  readonly name: string
+  readonly run: () => number
+  readonly expected: number
+}
+
+const intake = intakeOf(signature)
+const words = new Uint32Array(arena.memory)
+
+/** Steps of the road, each alone and then together, on one thread. */
+function steps(): Step[] {
+  const request = message()
+  const buffer = request.buffer
+  const view = new RequestView()
+  const matched = new Matched()
+  const small = tableOf(1, true)
+  const large = tableOf(10_000, true)
+  const queue = queueOf()
+  const road = new InProcessRoad()
+  assert(verifyRequest(buffer, 0, request.length, view))
+  assert(matchInputs(view, intake, matched))
+  const other = new RequestView()
+  const look = (rules: typeof small): number =>
+    rules.routes[lookUp(rules, view.objectiveLo, view.objectiveHi, view.words, view.subjectBegin, view.subjectLength)]!.version
+  const admitOne = (): number => {
+    let batch = queue.room(1, 0, 0)!
+    if (batch.rows === 511) {
+      queue.free(queue.take(0))
+      batch = queue.room(1, 0, 0)!
+    }
+    const row = batch.rows
+    const r = admit(batch, 0, 1, 0)
+    copyInputs(view, intake, matched, arena.bytes, words, batch.offset, queue.layout.inputs, 0, 1, row, r, 0, 0)
+    // The last of the 64 floats, as it lies in the slab.
+    return words[((batch.offset + queue.layout.inputs[0]!) >>> 2) + row * 64 + 63]!
+  }
+  const last = new Uint32Array(Float32Array.of(63 / 64).buffer)[0]!
+  return [
+    {
+      name: 'verify',
+      run: () => (verifyRequest(buffer, 0, request.length, other) ? other.dataLength[0]! : -1),
+      expected: 256,
+    },
+    { name: 'look up, 1 rule', run: () => look(small), expected: 1 },
+    { name: 'look up, 10,000 rules', run: () => look(large), expected: 1 },
+    { name: 'match', run: () => (matchInputs(view, intake, matched) ? matched.rows : -1), expected: 1 },
+    { name: 'admit and copy to the slab', run: admitOne, expected: last },
+    {
+      name: 'verify + look up + match + admit',
+      run: () => {
+        verifyRequest(buffer, 0, request.length, view)
+        const version = look(large)
+        matchInputs(view, intake, matched)
+        return admitOne() + version
+      },
+      expected: last + 1,
+    },
+    {
+      name: 'reply, encoded from scratch',
+      run: () =>
+        encodeReply({
+          id: 7n,
+          code: 'OK',
+          message: '',
+          route: { workflow: 'mlp-64', version: 1, rule: 'default', cell: null, rulesVersion: 1 },
+          outputs: [{ name: 'score', dtype: 'f32', shape: [1], data: new Uint8Array(4) }],
+          timings: null,
+        }).length,
+      expected: road.replyBytes,
+    },
+    { name: 'the whole road, 256 requests a batch, for each', run: () => road.serveOne(request), expected: 256 },
+  ]
+}
+
+/** With `smoke`, every step runs a thousand times and is only checked. */
+export function benchStage({ smoke, onProgress }: { smoke: boolean; onProgress: (line: string) => void }): StageResult[] {
+  return steps().map(({ name, run, expected }) => {
+    for (let i = 0; i < 1000; i++) assert.equal(run(), expected, `${name} gives another result`)
+    if (smoke) return { name, nanoseconds: NaN, margin: NaN, checksum: expected }
+    let sink = 0
+    const bench = new Benchmark(name, () => (sink += run()), { maxTime: 1 })
+    bench.run()
+    assert(sink > 0 && sink % expected === 0, `${name} gives another result`)
+    const nanoseconds = bench.stats.mean * 1e9
+    onProgress(`${name}: ${nanoseconds.toFixed(0)} ns`)
+    return { name, nanoseconds, margin: bench.stats.rme, checksum: expected }
+  })
+}
+
+export function stageTable(results: readonly StageResult[]): string {
+  return table([
+    ['step', 'ns', '+- %', 'checksum'],
+    ...results.map(({ name, nanoseconds, margin, checksum }) => [name, nanoseconds, margin, String(checksum)]),
+  ])
+}

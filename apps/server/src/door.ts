@@ -33,7 +33,7 @@ export class RoadDoor implements Door {
     if (messageKind(body, base, length) !== 'list') return this.road.serve(socket, 0, body, base, length, false)
     const { list } = this
     if (!verifyList(body, base, length, listItemsMax, list)) {
-      this.road.countUnrouted(Code.INVALID_ARGUMENT)
+      this.road.answers.count(-1, Code.INVALID_ARGUMENT)
       return socket.reply(encodedRefusal(Code.INVALID_ARGUMENT, list.fault), 0, Code.INVALID_ARGUMENT)
     }
     for (let i = 0; i < list.count; i++) this.road.serve(socket, i, body, base + list.begin[i]!, list.length[i]!, false)
@@ -47,7 +47,7 @@ export class RoadDoor implements Door {
       values.forEach((value, i) => serveJson(this.road, socket, i, value, false, answer))
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      this.road.countUnrouted(error.code)
+      this.road.answers.count(-1, error.code)
       answer({ code: error.name, message: error.message })
     }
   }
@@ -68,7 +68,7 @@ export class RoadDoor implements Door {
       return this.road.serve(new HttpCaller(responder), 0, body, base, length, dryRun)
     const { list } = this
     if (!verifyList(body, base, length, listItemsMax, list)) {
-      this.road.countUnrouted(Code.INVALID_ARGUMENT)
+      this.road.answers.count(-1, Code.INVALID_ARGUMENT)
       const refusal = encodedRefusal(Code.INVALID_ARGUMENT, list.fault)
       return responder.respond(httpStatus[Code.INVALID_ARGUMENT]!, flatBuffers, refusal)
     }
@@ -108,7 +108,7 @@ export class RoadDoor implements Door {
   }
 
   private refuseJson(responder: Responder, status: string, code: Code, message: string): void {
-    this.road.countUnrouted(code)
+    this.road.answers.count(-1, code)
     responder.respond(status, json, JSON.stringify({ code: new Refusal(code, message).name, message }))
   }
 }

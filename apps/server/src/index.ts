@@ -6,6 +6,7 @@ export { columnValues } from './json-twin'
 
 // The road without sockets: for tests and benches.
 export type { Caller } from './caller'
-export { Road, type RoadOptions, type RoadPool } from './road'
+export type { RoadPool } from './dispatcher'
+export { Road, type RoadOptions } from './road'
 export { serveVersion, type ServedVersion } from './served-version'
 export type { HistogramSnapshot, LaneSnapshot } from './snapshot'

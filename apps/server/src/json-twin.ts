@@ -37,7 +37,7 @@ export function serveJson(road: Road, parent: Caller, item: number, value: unkno
     road.serve(caller, item, message.buffer, message.byteOffset, message.byteLength, dryRun)
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    road.countUnrouted(error.code)
+    road.answers.count(-1, error.code)
     answer(refusalJson(error, value), item, error.code)
   }
 }

@@ -10,7 +10,8 @@ import { RoadDoor } from './door'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { repositoryRules } from './repository-rules'
-import { Road, type RoadPool } from './road'
+import type { RoadPool } from './dispatcher'
+import { Road } from './road'
 import { serveVersion, type ServedVersion } from './served-version'
 import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 import type { Transport } from './transport'
@@ -150,7 +151,7 @@ export class Lane {
       ready: notReady.length === 0,
       notReady,
       rulesVersion: table.version,
-      requests: Array.from(road.answers)
+      requests: Array.from(road.answers.counts)
         .map((count, i) => {
           const route = table.routes[Math.floor(i / codeNames.length)]
           return {

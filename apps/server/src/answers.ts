@@ -1,0 +1,231 @@
+import { assert, Code, codeNames, type Arena } from '@millrace/base'
+import { Header, type Batch } from '@millrace/batch'
+import type { Table } from '@millrace/rules'
+import { encodeReply, type RouteMessage } from '@millrace/wire'
+import { CallState, type Calls } from './calls'
+import type { Caller } from './caller'
+import { PartialReply } from './partial-reply'
+import { ReplyTemplates } from './reply-templates'
+import type { ServedVersion } from './served-version'
+
+const codes = codeNames.length
+
+/** The way back: every call is answered here, once, and counted. */
+export class Answers {
+  /** Answers by `route * 17 + code`; those to requests that were not routed come after the last route. */
+  readonly counts: Float64Array
+  private readonly templates: ReplyTemplates
+  private readonly routes: readonly RouteMessage[]
+  private readonly words: Uint32Array
+  private nowUs = 0
+  // What `answerRun` answers: a run of one batch's requests that came from one caller.
+  private batch!: Batch
+  private from = 0
+  private to = 0
+
+  constructor(
+    private readonly calls: Calls,
+    private readonly arena: Arena,
+    private readonly versions: readonly (ServedVersion | null)[],
+    table: Table,
+  ) {
+    this.counts = new Float64Array((table.routes.length + 1) * codes)
+    this.words = new Uint32Array(arena.memory)
+    this.routes = table.routes.map(({ workflow, version, rule, cell }) => {
+      return { workflow, version, rule, cell, rulesVersion: table.version }
+    })
+    this.templates = new ReplyTemplates((route) => {
+      const version = versions[table.routes[route]!.versionIndex]!
+      return { message: this.routes[route]!, signature: version!.description.signature }
+    })
+  }
+
+  /** Refuses a request that did not become a call; `route` is -1 when it was not routed. */
+  refuse(caller: Caller, item: number, id: bigint, route: number, code: Code, message: string): void {
+    this.count(route, code)
+    if (caller.closed) return
+    const routed = route < 0 ? null : this.routes[route]!
+    const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null }
+    caller.reply(encodeReply(reply), item, code)
+  }
+
+  /** Answers a request that only asks for its route. */
+  answerRoute(caller: Caller, item: number, id: bigint, route: number): void {
+    this.refuse(caller, item, id, route, Code.OK, '')
+  }
+
+  /** Counts an answer that is given elsewhere. */
+  count(route: number, code: Code): void {
+    this.counts[(route < 0 ? this.routes.length : route) * codes + code]!++
+  }
+
+  /** Answers the requests of a batch that ran, each caller's in one go. */
+  batchRan(batch: Batch, nowUs: number): void {
+    this.nowUs = nowUs
+    const { calls } = this
+    const version = this.versions[batch.queue.id]!
+    const header = batch.offset >>> 2
+    version.batchRows.observe(batch.rows)
+    version.factsUs.observe(this.words[header + Header.factsUs]!, batch.requests)
+    version.scoreUs.observe(this.words[header + Header.scoreUs]!, batch.requests)
+    this.observeWaits(version, batch, nowUs)
+    this.batch = batch
+    for (let r = 0; r < batch.requests; r = this.to) {
+      const caller = calls.caller[batch.call[r]!]!
+      this.from = r
+      this.to = r + 1
+      while (this.to < batch.requests && calls.caller[batch.call[this.to]!] === caller) this.to++
+      if (caller === null || caller.closed) this.answerRun()
+      else caller.cork(this.answerRun)
+    }
+  }
+
+  /** Answers the requests of a batch whose thread is gone. */
+  batchLost(batch: Batch, error: unknown): void {
+    const version = this.versions[batch.queue.id]!
+    const why = error instanceof Error ? error.message : String(error)
+    for (let r = 0; r < batch.requests; r++) {
+      const call = batch.call[r]!
+      if (this.calls.state[call] === CallState.waiting)
+        this.fail(
+          call,
+          Code.UNAVAILABLE,
+          `the thread that ran ${version.label} ended before it answered (${why}); send the request again`,
+        )
+      this.calls.returned(call)
+    }
+  }
+
+  /** Answers, at their deadline, calls whose batch has not come back. */
+  expireAll(nowUs: number): void {
+    const { calls } = this
+    if (calls.waiting === 0) return
+    for (let call = 0; call < calls.capacity; call++)
+      if (calls.state[call] === CallState.waiting && calls.deadlineUs[call]! < nowUs) this.expire(call)
+  }
+
+  /** Answers a call with a refusal. */
+  fail(call: number, code: Code, message: string): void {
+    const reply = encodeReply({
+      id: this.idOf(call),
+      code: codeNames[code]!,
+      message,
+      route: this.routes[this.calls.route[call]!]!,
+      outputs: [],
+      timings: null,
+    })
+    this.send(call, reply, code)
+  }
+
+  /** Requests of one turn were received at one time: each run of them is one observation. */
+  private observeWaits(version: ServedVersion, batch: Batch, nowUs: number): void {
+    const { receivedUs } = this.calls
+    for (let r = 0; r < batch.requests; ) {
+      const received = receivedUs[batch.call[r]!]!
+      const begin = r
+      while (r < batch.requests && receivedUs[batch.call[r]!] === received) r++
+      version.queueUs.observe(batch.takenUs - received, r - begin)
+      version.totalUs.observe(nowUs - received, r - begin)
+    }
+  }
+
+  private readonly answerRun = (): void => {
+    const { batch } = this
+    const version = this.versions[batch.queue.id]!
+    const refused = this.words[(batch.offset >>> 2) + Header.refused] === 1
+    const codesAt = (batch.offset + batch.queue.layout.codes) >>> 2
+    for (let r = this.from; r < this.to; r++) {
+      const call = batch.call[r]!
+      if (this.calls.state[call] === CallState.waiting) {
+        const code = refused ? this.words[codesAt + r]! : Code.OK
+        if (code !== Code.OK) this.fail(call, code as Code, this.messageOf(batch, r))
+        else if (this.nowUs > this.calls.deadlineUs[call]!) this.expire(call)
+        else this.answer(call, version, batch, r)
+      }
+      this.calls.returned(call)
+    }
+  }
+
+  private answer(call: number, version: ServedVersion, batch: Batch, r: number): void {
+    const { calls } = this
+    if (version.dense && calls.parts[call] === 1 && calls.partial[call] === null)
+      return this.send(call, this.patched(call, version, batch, r), Code.OK)
+    const partial = (calls.partial[call] ??= new PartialReply(version.description.signature))
+    partial.add(batch, r, this.arena.memory)
+    if (calls.parts[call]! > 1) return
+    const reply = encodeReply({
+      id: this.idOf(call),
+      code: 'OK',
+      message: '',
+      route: this.routes[calls.route[call]!]!,
+      outputs: partial.columns(calls.rows[call]!),
+      timings: calls.timings[call] === 1 ? this.timingsOf(call, batch) : null,
+    })
+    this.send(call, reply, Code.OK)
+  }
+
+  /** The template of the call's route and rows with its id, its outputs and its timings in place. */
+  private patched(call: number, version: ServedVersion, batch: Batch, r: number): Uint8Array {
+    const { calls, words } = this
+    const template = this.templates.of(calls.route[call]!, calls.rows[call]!, calls.timings[call]!)
+    template.words[template.id] = calls.idLo[call]!
+    template.words[template.id + 1] = calls.idHi[call]!
+    const { outputs } = batch.queue.layout
+    for (let c = 0; c < outputs.length; c++) {
+      const first = version.outputPerRequest[c] === 1 ? r : batch.rowBegin[r]!
+      const from = batch.offset + outputs[c]! + first * version.outputBytes[c]!
+      const bytes = template.dataBytes[c]!
+      const to = template.data[c]!
+      if (bytes <= 96 && ((from | bytes) & 3) === 0)
+        for (let w = 0; w < bytes >>> 2; w++) template.words[(to >>> 2) + w] = words[(from >>> 2) + w]!
+      else template.bytes.set(this.arena.bytes.subarray(from, from + bytes), to)
+    }
+    if (template.timings >= 0) {
+      const { queue, facts, score, total } = this.timingsOf(call, batch)
+      template.words[template.timings] = queue
+      template.words[template.timings + 1] = facts
+      template.words[template.timings + 2] = score
+      template.words[template.timings + 3] = total
+    }
+    return template.bytes
+  }
+
+  private timingsOf(call: number, batch: Batch): { queue: number; facts: number; score: number; total: number } {
+    const received = this.calls.receivedUs[call]!
+    const header = batch.offset >>> 2
+    return {
+      queue: Math.max(0, Math.round(batch.takenUs - received)),
+      facts: this.words[header + Header.factsUs]!,
+      score: this.words[header + Header.scoreUs]!,
+      total: Math.max(0, Math.round(this.nowUs - received)),
+    }
+  }
+
+  private expire(call: number): void {
+    const { deadlineUs, receivedUs } = this.calls
+    const budgetMs = Math.round(deadlineUs[call]! - receivedUs[call]!) / 1000
+    this.fail(call, Code.DEADLINE_EXCEEDED, `deadline_us: no answer within the ${budgetMs} ms that the request gave`)
+  }
+
+  /** The one place where a call is answered. */
+  private send(call: number, reply: Uint8Array, code: number): void {
+    const { calls } = this
+    const caller = calls.caller[call]!
+    assert(caller !== null, 'a waiting call has a caller')
+    this.counts[calls.route[call]! * codes + code]!++
+    const item = calls.item[call]!
+    calls.answered(call)
+    if (!caller.closed) caller.reply(reply, item, code)
+  }
+
+  private idOf(call: number): bigint {
+    return (BigInt(this.calls.idHi[call]!) << 32n) | BigInt(this.calls.idLo[call]!)
+  }
+
+  private messageOf(batch: Batch, r: number): string {
+    const { layout } = batch.queue
+    const span = (batch.offset + layout.messages + 8 * r) >>> 2
+    const begin = batch.offset + layout.heap + this.words[span]!
+    return Buffer.from(this.arena.memory as unknown as ArrayBuffer, begin, this.words[span + 1]!).toString('utf8')
+  }
+}

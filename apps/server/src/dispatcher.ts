@@ -1,0 +1,80 @@
+import { longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
+import type { Pool } from '@millrace/pool'
+import type { RunTask } from '@millrace/worker'
+
+/** A pool and the queues of the versions that are ready on it. */
+export interface RoadPool {
+  readonly pool: Pool
+  readonly interactive: readonly BatchQueue[]
+  readonly bulk: readonly BatchQueue[]
+}
+
+/** What becomes of batches. */
+export interface BatchOwner {
+  /** It ran: its slab has the answers. */
+  ran(batch: Batch): void
+  /** The thread that had it is gone, or broke in a way that is ours. */
+  lost(batch: Batch, error: unknown): void
+}
+
+/** Gives waiting batches to free threads, as soon as there are both: a thread never idles while a row waits. */
+export class Dispatcher {
+  /** Rows admitted and not given to a thread. */
+  rowsWaiting = 0
+  private lingering = false
+
+  /**
+   * @param pools in the order in which they are offered work
+   * @param again called a millisecond after rows were left waiting for company, the finest that timers have
+   */
+  constructor(
+    private readonly pools: readonly RoadPool[],
+    private readonly owner: BatchOwner,
+    private readonly again: () => void,
+  ) {}
+
+  /** Interactive before bulk; among them the batch that has waited longest. */
+  dispatch(nowUs: number): void {
+    if (this.rowsWaiting === 0) return
+    let mayLinger = false
+    for (const { pool, interactive, bulk } of this.pools) {
+      while (pool.free > 0) {
+        const queue = next(interactive, nowUs) ?? next(bulk, nowUs)
+        if (queue === null) break
+        this.run(pool, queue.take(nowUs))
+      }
+      mayLinger ||= pool.free > 0
+    }
+    // A thread is free and rows wait: their workflow wants company for them (`batchWaitUs`).
+    if (this.rowsWaiting > 0 && mayLinger) this.linger()
+  }
+
+  private run(pool: Pool, batch: Batch): void {
+    this.rowsWaiting -= batch.rows
+    const task: RunTask = {
+      kind: 'run',
+      version: batch.queue.id,
+      rowsMax: batch.queue.layout.rowsMax,
+      offset: batch.offset,
+      blockBytes: batch.blockBytes,
+    }
+    pool.run(task).then(
+      () => this.owner.ran(batch),
+      (error: unknown) => this.owner.lost(batch, error),
+    )
+  }
+
+  private linger(): void {
+    if (this.lingering) return
+    this.lingering = true
+    setTimeout(() => {
+      this.lingering = false
+      this.again()
+    }, 1)
+  }
+}
+
+function next(queues: readonly BatchQueue[], nowUs: number): BatchQueue | null {
+  const q = longestWaiting(queues, nowUs)
+  return q < 0 ? null : queues[q]!
+}

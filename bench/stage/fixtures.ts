@@ -1,0 +1,60 @@
+import { Arena, type Signature } from '@millrace/base'
+import { BatchQueue } from '@millrace/batch'
+import { compileRules, type Rules, type Table } from '@millrace/rules'
+import { fnv1a64, type U64 } from '@millrace/base'
+import { requestOf } from '../road/frames'
+
+/** The workflow of the benches: 64 floats in, one score out. */
+export const signature: Signature = {
+  inputs: [{ name: 'features', dtype: 'f32', per: 'row', shape: [64], ragged: false }],
+  outputs: [{ name: 'score', dtype: 'f32', per: 'row', shape: [], ragged: false }],
+}
+
+export const arena = new Arena(64 * 1024 * 1024, 4096)
+
+export function queueOf(): BatchQueue {
+  return new BatchQueue(arena, {
+    id: 0,
+    signature,
+    rowsMax: 512,
+    queueRowsMax: 65536,
+    slabBytesMax: 16 * 1024 * 1024,
+    stringBytesPerRow: 64,
+    waitUs: 0,
+  })
+}
+
+/** As the road reads it: at the begin of a buffer of its own. */
+export function message(objective = 'mlp-64'): Uint8Array<ArrayBuffer> {
+  const features = Float32Array.from({ length: 64 }, (_, i) => i / 64)
+  const encoded = requestOf(hashOf(objective), 7n, features, 'account-42')
+  return new Uint8Array(encoded)
+}
+
+/** A table of `objectives` objectives, each with an experiment of two cells when asked. */
+export function tableOf(objectives: number, experiments: boolean): Table {
+  const names = Array.from({ length: objectives }, (_, i) => (i === 0 ? 'mlp-64' : `objective-${i}`))
+  const rules: Rules = {
+    objectives: Object.fromEntries(names.map((name) => [name, { default: 'mlp-64@1' }])),
+    ...(experiments
+      ? {
+          experiments: names.map((name) => ({
+            id: `experiment-${name}`,
+            objectives: [name],
+            cells: [
+              { name: 'control', weight: 1, workflow: 'mlp-64@1' },
+              { name: 'treatment', weight: 1, workflow: 'mlp-64@1' },
+            ],
+          })),
+        }
+      : {}),
+  }
+  return compileRules(rules, [{ name: 'mlp-64', version: 1 }], 1)
+}
+
+export function hashOf(objective: string): bigint {
+  const bytes = Buffer.from(objective)
+  const out: U64 = { lo: 0, hi: 0 }
+  fnv1a64(bytes, 0, bytes.length, out)
+  return (BigInt(out.hi) << 32n) | BigInt(out.lo)
+}
