@@ -74,10 +74,12 @@ interface Shared {
 }
 
 class Loader {
-  /** One whole frame for each request in flight; its id is its index. */
-  private readonly frames: Buffer[]
+  /** One frame for each request in flight, end to end: a run of replies is answered by sending a part of it again. */
+  private readonly frames: Buffer
+  /** Where each frame begins, and the last one ends. */
+  private readonly begins: number[] = [0]
   private readonly sentMs: Float64Array
-  private rest: Buffer = Buffer.alloc(0)
+  private rest: Buffer = nothing
   /** Where the id lies in a reply's payload, and how long such a reply is; learnt from the first. */
   private idAt = -1
   private replyBytes = -1
@@ -90,11 +92,13 @@ class Loader {
   ) {
     const { inFlight, transport, port } = options
     this.sentMs = new Float64Array(inFlight)
-    this.frames = Array.from({ length: inFlight }, (_, i) => {
+    const frames = Array.from({ length: inFlight }, (_, i) => {
       const features = Float32Array.from({ length: 64 }, (__, f) => Math.sin(s * 31 + i * 7 + f))
       const request = requestOf(BigInt(options.objectiveHash), BigInt(i + 1), features, `account-${s}-${i}`)
       return transport === 'websocket' ? maskedFrame(request) : post(request, `127.0.0.1:${port}`)
     })
+    for (const frame of frames) this.begins.push(this.begins.at(-1)! + frame.length)
+    this.frames = Buffer.concat(frames)
   }
 
   static async open(options: LoadOptions, s: number, shared: Shared): Promise<Loader> {
@@ -116,7 +120,7 @@ class Loader {
   begin(): void {
     const now = performance.now()
     this.sentMs.fill(now)
-    this.socket.write(Buffer.concat(this.frames))
+    this.socket.write(this.frames)
   }
 
   close(): void {
@@ -128,23 +132,42 @@ class Loader {
     if (shared.stopped) return
     const all = this.rest.length > 0 ? Buffer.concat([this.rest, bytes]) : bytes
     const now = performance.now()
-    const again: Buffer[] = []
     let at = 0
+    // The run of consecutive requests that is being answered.
+    let first = -1
+    let last = -1
+    this.socket.cork()
     for (;;) {
-      const payload = this.options.transport === 'websocket' ? framePayload(all, at) : responsePayload(all, at)
-      if (payload === null) break
-      const i = this.idOf(all, payload.begin, payload.end) - 1
-      if (shared.measuring) {
-        shared.replies++
-        shared.latencies.recordValue(Math.max(1, Math.round((now - this.sentMs[i]!) * 1000)))
+      const end = this.options.transport === 'websocket' ? frameEnd(all, at) : responseEnd(all, at)
+      if (end < 0) break
+      const i = this.idOf(all, payloadBegin, end) - 1
+      if (i !== last + 1 || first < 0) {
+        this.again(first, last, now)
+        first = i
       }
-      this.sentMs[i] = now
-      again.push(this.frames[i]!)
-      at = payload.end
+      last = i
+      at = end
     }
-    this.rest = at < all.length ? Buffer.from(all.subarray(at)) : Buffer.alloc(0)
-    if (again.length === 1) this.socket.write(again[0]!)
-    else if (again.length > 1) this.socket.write(Buffer.concat(again))
+    this.again(first, last, now)
+    this.socket.uncork()
+    this.rest = at < all.length ? Buffer.from(all.subarray(at)) : nothing
+  }
+
+  /** Requests `first .. last` were answered: counts them and sends them again. */
+  private again(first: number, last: number, now: number): void {
+    if (first < 0) return
+    const { shared, sentMs } = this
+    if (shared.measuring) {
+      shared.replies += last - first + 1
+      for (let i = first; i <= last; ) {
+        const sent = sentMs[i]!
+        const begin = i
+        while (i <= last && sentMs[i] === sent) i++
+        shared.latencies.recordValueWithCount(Math.max(1, Math.round((now - sent) * 1000)), i - begin)
+      }
+    }
+    sentMs.fill(now, first, last + 1)
+    this.socket.write(this.frames.subarray(this.begins[first]!, this.begins[last + 1]!))
   }
 
   private idOf(all: Buffer, begin: number, end: number): number {
@@ -173,31 +196,32 @@ function idInRequest(message: Uint8Array): number {
   return root + view.getUint16(vtable + 4, true)
 }
 
-interface Payload {
-  readonly begin: number
-  readonly end: number
-}
+const nothing = Buffer.alloc(0)
 
-/** A server's frame is not masked. */
-function framePayload(bytes: Buffer, at: number): Payload | null {
-  if (bytes.length < at + 2) return null
+/** Where the payload begins that `frameEnd` or `responseEnd` found last. */
+let payloadBegin = 0
+
+/** The end of the frame at `at`, or -1 when it is not all there. A server's frame is not masked. */
+function frameEnd(bytes: Buffer, at: number): number {
+  if (bytes.length < at + 4) return -1
   const short = bytes[at + 1]! & 0x7f
-  if (short < 126) return bytes.length < at + 2 + short ? null : { begin: at + 2, end: at + 2 + short }
-  if (bytes.length < at + 4) return null
-  const length = bytes.readUInt16BE(at + 2)
-  return bytes.length < at + 4 + length ? null : { begin: at + 4, end: at + 4 + length }
+  payloadBegin = short < 126 ? at + 2 : at + 4
+  const end = payloadBegin + (short < 126 ? short : bytes.readUInt16BE(at + 2))
+  return end <= bytes.length ? end : -1
 }
 
 const lengthHeader = Buffer.from('ontent-')
-function responsePayload(bytes: Buffer, at: number): Payload | null {
+
+/** The end of the response at `at`, or -1 when it is not all there. */
+function responseEnd(bytes: Buffer, at: number): number {
   const head = bytes.indexOf('\r\n\r\n', at, 'latin1')
-  if (head < 0) return null
+  if (head < 0) return -1
   let name = bytes.indexOf(lengthHeader, at)
   // Content-Length, however it is capitalised; content-type begins alike.
   while (name >= 0 && name < head && (bytes[name + 7]! | 32) !== 0x6c) name = bytes.indexOf(lengthHeader, name + 7)
-  const length = Number.parseInt(bytes.toString('latin1', name + 14, head), 10)
-  const begin = head + 4
-  return bytes.length < begin + length ? null : { begin, end: begin + length }
+  payloadBegin = head + 4
+  const end = payloadBegin + Number.parseInt(bytes.toString('latin1', name + 14, head), 10)
+  return end <= bytes.length ? end : -1
 }
 
 async function upgrade(socket: Socket, port: number): Promise<void> {

@@ -24,7 +24,7 @@ export class InProcessRoad {
   private replies = 0
   private served = 0
   private done: () => void = () => undefined
-  private turn: () => void = () => undefined
+  private deferred: (() => void)[] = []
   private readonly caller: Caller = {
     closed: false,
     reply: (message, _item, code) => {
@@ -65,7 +65,7 @@ export class InProcessRoad {
       versions: [version],
       reasons: [''],
       table: tableOf(1, false),
-      defer: (turn) => void (this.turn = turn),
+      defer: (turn) => void this.deferred.push(turn),
       pools: [{ pool, interactive: [version.interactive], bulk: [version.bulk] }],
     })
     this.road.close()
@@ -74,7 +74,7 @@ export class InProcessRoad {
   serveOne(message: Uint8Array<ArrayBuffer>): number {
     this.road.serve(this.caller, 0, message.buffer, 0, message.length, false)
     if (++this.served < batchRequests) return batchRequests
-    this.turn()
+    while (this.deferred.length > 0) this.deferred.pop()!()
     this.done()
     assert.equal(this.replies, batchRequests)
     this.served = this.replies = 0

@@ -40,18 +40,13 @@ export class Answers {
     })
   }
 
-  /** Refuses a request that did not become a call; `route` is -1 when it was not routed. */
-  refuse(caller: Caller, item: number, id: bigint, route: number, code: Code, message: string): void {
+  /** Answers a request that did not become a call; `route` is -1 when it was not routed. */
+  atOnce(caller: Caller, item: number, id: bigint, route: number, code: Code, message: string): void {
     this.count(route, code)
     if (caller.closed) return
     const routed = route < 0 ? null : this.routes[route]!
     const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null }
     caller.reply(encodeReply(reply), item, code)
-  }
-
-  /** Answers a request that only asks for its route. */
-  answerRoute(caller: Caller, item: number, id: bigint, route: number): void {
-    this.refuse(caller, item, id, route, Code.OK, '')
   }
 
   /** Counts an answer that is given elsewhere. */

@@ -1,5 +1,5 @@
 import { Code, Refusal } from '@millrace/base'
-import { encodeReplyList, httpStatus, ListView, messageKind, parseJson, verifyList } from '@millrace/wire'
+import { encodeReplyList, httpStatus, ListView, parseJson, verifyList } from '@millrace/wire'
 import type { Caller } from './caller'
 import { encodedRefusal, serveJson } from './json-twin'
 import type { Road } from './road'
@@ -30,13 +30,13 @@ export class RoadDoor implements Door {
   }
 
   message(socket: Socket, body: ArrayBufferLike, base: number, length: number): void {
-    if (messageKind(body, base, length) !== 'list') return this.road.serve(socket, 0, body, base, length, false)
+    if (this.road.serve(socket, 0, body, base, length, false)) return
     const { list } = this
     if (!verifyList(body, base, length, listItemsMax, list)) {
       this.road.answers.count(-1, Code.INVALID_ARGUMENT)
       return socket.reply(encodedRefusal(Code.INVALID_ARGUMENT, list.fault), 0, Code.INVALID_ARGUMENT)
     }
-    for (let i = 0; i < list.count; i++) this.road.serve(socket, i, body, base + list.begin[i]!, list.length[i]!, false)
+    this.serveItems(socket, body, base, false)
   }
 
   text(socket: Socket, text: string): void {
@@ -64,8 +64,7 @@ export class RoadDoor implements Door {
   }
 
   private postBinary(responder: Responder, dryRun: boolean, body: ArrayBufferLike, base: number, length: number): void {
-    if (messageKind(body, base, length) !== 'list')
-      return this.road.serve(new HttpCaller(responder), 0, body, base, length, dryRun)
+    if (this.road.serve(new HttpCaller(responder), 0, body, base, length, dryRun)) return
     const { list } = this
     if (!verifyList(body, base, length, listItemsMax, list)) {
       this.road.answers.count(-1, Code.INVALID_ARGUMENT)
@@ -75,7 +74,17 @@ export class RoadDoor implements Door {
     const caller = new ListCaller<Uint8Array>(responder, list.count, (replies) =>
       responder.respond(httpStatus[Code.OK]!, flatBuffers, encodeReplyList(replies)),
     )
-    for (let i = 0; i < list.count; i++) this.road.serve(caller, i, body, base + list.begin[i]!, list.length[i]!, dryRun)
+    this.serveItems(caller, body, base, dryRun)
+  }
+
+  private serveItems(caller: Caller, body: ArrayBufferLike, base: number, dryRun: boolean): void {
+    const { list, road } = this
+    for (let i = 0; i < list.count; i++) {
+      if (road.serve(caller, i, body, base + list.begin[i]!, list.length[i]!, dryRun)) continue
+      road.answers.count(-1, Code.INVALID_ARGUMENT)
+      const refusal = encodedRefusal(Code.INVALID_ARGUMENT, `items[${i}].request: a list inside a list`)
+      caller.reply(refusal, i, Code.INVALID_ARGUMENT)
+    }
   }
 
   private postJson(responder: Responder, dryRun: boolean, text: string): void {

@@ -22,6 +22,8 @@ import type { ServedVersion } from './served-version'
 /** What a subject's decimal digits are hashed from: a u64 has at most 20. */
 const digitsMax = 20
 const sweepMs = 50
+/** Turns of the event loop that bring requests before those are dispatched. */
+const turnsMax = 4
 
 export interface RoadOptions {
   readonly config: Config
@@ -70,6 +72,9 @@ export class Road implements BatchOwner {
   /** The clock is read once for all that one turn of the event loop brings. */
   private nowUs = 0
   private turning = false
+  private turns = 0
+  /** Requests came in this turn. */
+  private arrived = false
 
   constructor(private readonly options: RoadOptions) {
     const { table, versions, arena, config, pools } = options
@@ -87,31 +92,39 @@ export class Road implements BatchOwner {
    *
    * @param item handed back with the reply
    * @param dryRun only decide, as if the request asked for it
+   * @returns false when the message is a list of requests: nothing was done
    */
-  serve(caller: Caller, item: number, buffer: ArrayBufferLike, base: number, length: number, dryRun: boolean): void {
+  serve(caller: Caller, item: number, buffer: ArrayBufferLike, base: number, length: number, dryRun: boolean): boolean {
+    const { view } = this
+    if (verifyRequest(buffer, base, length, view)) this.serveVerified(caller, item, dryRun)
+    else if (view.isList) return false
+    else this.atOnce(caller, item, -1, Code.INVALID_ARGUMENT, describeFault(view))
+    return true
+  }
+
+  /** Serves what the view holds. */
+  private serveVerified(caller: Caller, item: number, dryRun: boolean): void {
     const { view, matched, calls } = this
     const { config, versions, table } = this.options
-    if (!verifyRequest(buffer, base, length, view))
-      return this.refuse(caller, item, -1, Code.INVALID_ARGUMENT, describeFault(view))
     const route = this.lookUp()
-    if (route < 0) return this.refuse(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
+    if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
     if (view.overrideBegin !== 0)
-      return this.refuse(caller, item, route, Code.PERMISSION_DENIED, 'override: no caller is allowed it on this server')
+      return this.atOnce(caller, item, route, Code.PERMISSION_DENIED, 'override: no caller is allowed it on this server')
     if (this.draining)
-      return this.refuse(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
+      return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
     const version = versions[table.routes[route]!.versionIndex]!
-    if (version === null) return this.refuse(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
-    if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.answers.answerRoute(caller, item, this.viewId(), route)
+    if (version === null) return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
+    if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.atOnce(caller, item, route, Code.OK, '')
     if (!matchInputs(view, version.intake, matched))
-      return this.refuse(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
+      return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
     const { rows } = matched
     if (rows > config.requestRowsMax)
-      return this.refuse(caller, item, route, Code.INVALID_ARGUMENT, this.tooManyRows(rows))
+      return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, this.tooManyRows(rows))
     const queue = view.priority === 1 ? version.bulk : version.interactive
     if (queue.rowsWaiting + rows > queue.queueRowsMax)
-      return this.refuse(caller, item, route, Code.RESOURCE_EXHAUSTED, this.queueFull(version))
+      return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, this.queueFull(version))
     const call = calls.take()
-    if (call < 0) return this.refuse(caller, item, route, Code.RESOURCE_EXHAUSTED, this.tooManyCalls())
+    if (call < 0) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, this.tooManyCalls())
 
     const now = this.tick()
     calls.caller[call] = caller
@@ -136,7 +149,7 @@ export class Road implements BatchOwner {
 
   /** Refuses the request that `routeOf` looked at just now. */
   refuseRouted(caller: Caller, item: number, route: number, code: Code, message: string): void {
-    this.refuse(caller, item, route, code, message)
+    this.atOnce(caller, item, route, code, message)
   }
 
   /** What a message is looked up by; for those who explain it. */
@@ -257,6 +270,7 @@ export class Road implements BatchOwner {
 
   /** The time of this turn of the event loop; at its end, when every message is in, batches are dispatched. */
   private tick(): number {
+    this.arrived = true
     if (!this.turning) {
       this.turning = true
       this.nowUs = nowUs()
@@ -265,8 +279,17 @@ export class Road implements BatchOwner {
     return this.nowUs
   }
 
+  /**
+   * The end of a turn. While the sockets keep bringing requests, a few more turns go by first: one wake-up of a thread
+   * costs as much as some fifty requests, and an event loop with something deferred does not sleep between them.
+   */
   private readonly turn = (): void => {
+    if (this.arrived && ++this.turns < turnsMax) {
+      this.arrived = false
+      return this.defer(this.turn)
+    }
     this.turning = false
+    this.turns = 0
     this.dispatcher.dispatch(this.nowUs)
   }
 
@@ -282,9 +305,9 @@ export class Road implements BatchOwner {
     this.dispatch()
   }
 
-  /** Refuses what the view holds. */
-  private refuse(caller: Caller, item: number, route: number, code: Code, message: string): void {
-    this.answers.refuse(caller, item, this.viewId(), route, code, message)
+  /** Answers what the view holds without running it. */
+  private atOnce(caller: Caller, item: number, route: number, code: Code, message: string): void {
+    this.answers.atOnce(caller, item, this.viewId(), route, code, message)
   }
 
   private viewId(): bigint {

@@ -1,6 +1,6 @@
 // The road: in place, no accessor before the verifier.
 export { describeFault, RequestView, textAt, contextMax, inputsMax } from './request-view'
-export { ListView, messageKind, verifyList, verifyRequest, type MessageKind } from './verify'
+export { ListView, verifyList, verifyRequest } from './verify'
 export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } from './intake'
 export { Flag } from './generated/flag'
 export { httpStatus, codeTable } from './http-status'

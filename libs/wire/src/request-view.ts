@@ -48,6 +48,8 @@ export class RequestView {
   readonly dataLength = new Int32Array(inputsMax)
   readonly offsetsBegin = new Int32Array(inputsMax)
   readonly offsetsLength = new Int32Array(inputsMax)
+  /** It did not verify because it is a list of requests. */
+  isList = false
   /** Why the last verification failed; see `describeFault`. */
   faultField = ''
   faultIndex = -1

@@ -33,16 +33,6 @@ const AttributeField = { name: 0, kind: 1, text: 2, number: 3 } as const
 const ColumnField = { name: 0, dtype: 1, shape: 2, data: 3, offsets: 4 } as const
 const OverrideField = { workflow: 0, version: 1, cell: 2 } as const
 
-/** What a message says it is. */
-export type MessageKind = 'request' | 'list' | 'unknown'
-
-/** Reads the file identifier of a message of `length` bytes at `base`. */
-export function messageKind(buffer: ArrayBufferLike, base: number, length: number): MessageKind {
-  if (length < 8 || (base & 3) !== 0) return 'unknown'
-  const identifier = new Uint32Array(buffer as ArrayBuffer, base, 2)[1]
-  return identifier === requestIdentifier ? 'request' : identifier === listIdentifier ? 'list' : 'unknown'
-}
-
 /**
  * Verifies the request of `length` bytes at `base` of `buffer` and fills `out` with its positions. Allocates one
  * view. Nothing outside the message is ever read.
@@ -54,13 +44,17 @@ export function verifyRequest(buffer: ArrayBufferLike, base: number, length: num
   out.contextCount = 0
   out.idLo = 0
   out.idHi = 0
+  out.isList = false
   if (length < 12 || (length & 3) !== 0 || (base & 3) !== 0)
     return fault(out, 'message', `${length} bytes is not a FlatBuffer: at least 12 bytes, a multiple of 4`)
   const words = new Uint32Array(buffer as ArrayBuffer, base, length >>> 2)
   out.words = words
   out.buffer = buffer
   out.base = base
-  if (words[1] !== requestIdentifier) return fault(out, 'message', 'the file identifier is not MRRQ')
+  if (words[1] !== requestIdentifier) {
+    out.isList = words[1] === listIdentifier
+    return fault(out, 'message', 'the file identifier is not MRRQ')
+  }
   const root = words[0]!
   const vtable = tableAt(words, length, root)
   if (vtable < 0) return fault(out, 'message', 'the root table or its vtable lies outside the message')
