@@ -17,7 +17,9 @@ async function main(): Promise<void> {
   const wanted = await generate()
   const present = existsSync(target) ? readdirSync(target).sort() : []
   const stale = [
-    ...Object.keys(wanted).filter((name) => !present.includes(name) || readFileSync(join(target, name), 'utf8') !== wanted[name]),
+    ...Object.keys(wanted).filter(
+      (name) => !present.includes(name) || readFileSync(join(target, name), 'utf8') !== wanted[name],
+    ),
     ...present.filter((name) => !(name in wanted)),
   ]
   if (check) {
@@ -43,7 +45,12 @@ async function generate(): Promise<Record<string, string>> {
     for (const [path, text] of Object.entries(generated)) {
       const name = path.split('/').at(-1)!
       // The barrels that flatc adds per schema are not used: code imports the type it needs.
-      if (/^(column|request|reply|request_list|reply_list|wire|millrace)\.ts$/.test(name) && !text.includes('class ') && !text.includes('enum ')) continue
+      if (
+        /^(column|request|reply|request_list|reply_list|wire|millrace)\.ts$/.test(name) &&
+        !text.includes('class ') &&
+        !text.includes('enum ')
+      )
+        continue
       // Imports within the folder, extensionless as everywhere in this workspace (CommonJS).
       out[name] = text.replace(/from '\.\.?\/(?:[\w./-]*\/)?([\w-]+)\.js'/g, "from './$1'")
     }

@@ -7,7 +7,12 @@ export function requestOf(objectiveHash: bigint, id: bigint, features: Float32Ar
     objectiveHash,
     subject,
     inputs: [
-      { name: 'features', dtype: 'f32', shape: [1, 64], data: new Uint8Array(features.buffer, features.byteOffset, 256) },
+      {
+        name: 'features',
+        dtype: 'f32',
+        shape: [1, 64],
+        data: new Uint8Array(features.buffer, features.byteOffset, 256),
+      },
     ],
   })
 }

@@ -34,7 +34,11 @@ export interface LoadResult {
  * request; a reply of another size than the first is read and, unless it is OK, counted as an error.
  */
 export async function runLoad(options: LoadOptions, begin: () => void, end: () => void): Promise<LoadResult> {
-  const latencies = build({ lowestDiscernibleValue: 1, highestTrackableValue: 60_000_000, numberOfSignificantValueDigits: 3 })
+  const latencies = build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: 60_000_000,
+    numberOfSignificantValueDigits: 3,
+  })
   const shared: Shared = { replies: 0, errors: 0, measuring: false, stopped: false, latencies }
   const sockets: Loader[] = []
   for (let s = 0; s < options.sockets; s++) sockets.push(await Loader.open(options, s, shared))

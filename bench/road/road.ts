@@ -76,7 +76,10 @@ export async function benchRoad(options: RoadOptions): Promise<RoadResult[]> {
 }
 
 /** The same load for as long as it takes to answer `requests`, and what the server's memory was at both marks. */
-export async function benchMemory(requests: number, onProgress: (line: string) => void): Promise<{ early: number; late: number; requests: number }> {
+export async function benchMemory(
+  requests: number,
+  onProgress: (line: string) => void,
+): Promise<{ early: number; late: number; requests: number }> {
   const server = await startProcess('server-process.js')
   try {
     const scenario = scenarios[0]!

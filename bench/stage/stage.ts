@@ -39,7 +39,8 @@ function steps(): Step[] {
   assert(matchInputs(view, intake, matched))
   const other = new RequestView()
   const look = (rules: typeof small): number =>
-    rules.routes[lookUp(rules, view.objectiveLo, view.objectiveHi, view.words, view.subjectBegin, view.subjectLength)]!.version
+    rules.routes[lookUp(rules, view.objectiveLo, view.objectiveHi, view.words, view.subjectBegin, view.subjectLength)]!
+      .version
   const admitOne = (): number => {
     let batch = queue.room(1, 0, 0)!
     if (batch.rows === 511) {
@@ -91,7 +92,13 @@ function steps(): Step[] {
 }
 
 /** With `smoke`, every step runs a thousand times and is only checked. */
-export function benchStage({ smoke, onProgress }: { smoke: boolean; onProgress: (line: string) => void }): StageResult[] {
+export function benchStage({
+  smoke,
+  onProgress,
+}: {
+  smoke: boolean
+  onProgress: (line: string) => void
+}): StageResult[] {
   return steps().map(({ name, run, expected }) => {
     for (let i = 0; i < 1000; i++) assert.equal(run(), expected, `${name} gives another result`)
     if (smoke) return { name, nanoseconds: NaN, margin: NaN, checksum: expected }

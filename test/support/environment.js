@@ -8,8 +8,19 @@ class NativeTypedArrays extends TestEnvironment {
   constructor(config, context) {
     super(config, context)
     for (const type of [
-      Float32Array, Float64Array, Int8Array, Uint8Array, Int16Array, Uint16Array, Int32Array, Uint32Array,
-      BigInt64Array, BigUint64Array, ArrayBuffer, SharedArrayBuffer, DataView,
+      Float32Array,
+      Float64Array,
+      Int8Array,
+      Uint8Array,
+      Int16Array,
+      Uint16Array,
+      Int32Array,
+      Uint32Array,
+      BigInt64Array,
+      BigUint64Array,
+      ArrayBuffer,
+      SharedArrayBuffer,
+      DataView,
     ])
       this.global[type.name] = type
   }

@@ -20,7 +20,14 @@ export class RoadDoor implements Door {
     private readonly bodyBytesMax: number,
   ) {}
 
-  post(responder: Responder, contentType: string, dryRun: boolean, body: ArrayBufferLike, base: number, length: number): void {
+  post(
+    responder: Responder,
+    contentType: string,
+    dryRun: boolean,
+    body: ArrayBufferLike,
+    base: number,
+    length: number,
+  ): void {
     if (contentType.startsWith(flatBuffers)) this.postBinary(responder, dryRun, body, base, length)
     else if (contentType.startsWith(json)) this.postJson(responder, dryRun, textOf(body, base, length))
     else {

@@ -1,4 +1,13 @@
-export { ConfigError, describeConfig, readConfig, variables, type Config, type ConfigRow, type PoolConfig, type Variable } from './config'
+export {
+  ConfigError,
+  describeConfig,
+  readConfig,
+  variables,
+  type Config,
+  type ConfigRow,
+  type PoolConfig,
+  type Variable,
+} from './config'
 export { openLog, type Log } from './log'
 export { startServer, type Server } from './server'
 export { repositoryRules } from './repository-rules'

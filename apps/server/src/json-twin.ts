@@ -20,7 +20,14 @@ export type AnswerJson = (reply: Record<string, unknown>, item: number, code: nu
  * A request in the JSON twin, onto the same road: it is routed once to know its columns' types, written as the
  * message it means, and served; its reply is read back. Exactly the binary road's meaning, for readability's price.
  */
-export function serveJson(road: Road, parent: Caller, item: number, value: unknown, dryRun: boolean, answer: AnswerJson): void {
+export function serveJson(
+  road: Road,
+  parent: Caller,
+  item: number,
+  value: unknown,
+  dryRun: boolean,
+  answer: AnswerJson,
+): void {
   try {
     const { request, inputs } = requestFromJson(value)
     const bare = encodeRequest(request)
@@ -45,7 +52,11 @@ export function serveJson(road: Road, parent: Caller, item: number, value: unkno
 /** The reply to what could not be put on the road, with the id of the request if it has one. */
 function refusalJson(refusal: Refusal, value: unknown): Record<string, unknown> {
   const id = (value as { id?: unknown } | null)?.id
-  return { ...(typeof id === 'number' || typeof id === 'string' ? { id } : {}), code: refusal.name, message: refusal.message }
+  return {
+    ...(typeof id === 'number' || typeof id === 'string' ? { id } : {}),
+    code: refusal.name,
+    message: refusal.message,
+  }
 }
 
 /** In front of a caller that reads JSON. */
@@ -64,7 +75,11 @@ class JsonCaller implements Caller {
     const reply = decodeReply(message)
     // A route alone has no columns.
     const scored = code === Code.OK && reply.outputs.length > 0
-    this.answer(replyToJson(reply, scored ? columnsToJson(this.outputs, columnValues(reply.outputs)) : null), item, code)
+    this.answer(
+      replyToJson(reply, scored ? columnsToJson(this.outputs, columnValues(reply.outputs)) : null),
+      item,
+      code,
+    )
   }
 
   cork(send: () => void): void {
@@ -72,7 +87,10 @@ class JsonCaller implements Caller {
   }
 }
 
-function columnsOrRefusal(specs: readonly ColumnSpec[], inputs: Readonly<Record<string, unknown>>): WireColumn[] | Refusal {
+function columnsOrRefusal(
+  specs: readonly ColumnSpec[],
+  inputs: Readonly<Record<string, unknown>>,
+): WireColumn[] | Refusal {
   try {
     const columns = columnsFromJson(specs, inputs).inputs
     return specs.map(({ name, dtype, shape }) => {

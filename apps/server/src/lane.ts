@@ -84,7 +84,12 @@ export class Lane {
       })
       const transport = await openTransport(
         config.transport,
-        { host: config.host, port: config.port, bodyBytesMax: config.requestBytesMax, door: new RoadDoor(road, config.requestBytesMax) },
+        {
+          host: config.host,
+          port: config.port,
+          bodyBytesMax: config.requestBytesMax,
+          door: new RoadDoor(road, config.requestBytesMax),
+        },
         log,
       )
       return new Lane(index, config, rules, table, arena, descriptions, versions, pools, road, transport, log)
@@ -151,6 +156,7 @@ export class Lane {
       ready: notReady.length === 0,
       notReady,
       rulesVersion: table.version,
+      objectives: this.objectives(),
       requests: Array.from(road.answers.counts)
         .map((count, i) => {
           const route = table.routes[Math.floor(i / codeNames.length)]
@@ -164,12 +170,14 @@ export class Lane {
         })
         .filter(({ count }) => count > 0),
       latencies: served.flatMap((version) =>
-        ([
-          ['total', version.totalUs],
-          ['queue', version.queueUs],
-          ['facts', version.factsUs],
-          ['score', version.scoreUs],
-        ] as const).map(([stage, buckets]) => ({ ...named(version), stage, histogram: histogramOf(buckets) })),
+        (
+          [
+            ['total', version.totalUs],
+            ['queue', version.queueUs],
+            ['facts', version.factsUs],
+            ['score', version.scoreUs],
+          ] as const
+        ).map(([stage, buckets]) => ({ ...named(version), stage, histogram: histogramOf(buckets) })),
       ),
       batchRows: served.map((version) => ({ ...named(version), histogram: histogramOf(version.batchRows) })),
       queueRows: served.map((version) => ({
@@ -197,6 +205,15 @@ export class Lane {
     }
   }
 
+  private objectives(): Record<string, string[]> {
+    const versions: Record<string, string[]> = {}
+    for (const objective of this.table.objectives) {
+      const routes = this.table.routes.filter((route) => route.objective === objective)
+      versions[objective] = [...new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`))]
+    }
+    return versions
+  }
+
   private notReady(): string[] {
     const reasons = new Set<string>()
     if (this.road.draining) reasons.add('the lane drains')
@@ -208,7 +225,13 @@ export class Lane {
   }
 }
 
-function openPool(config: PoolConfig, lane: number, { lanes, repository, startTimeoutMs }: Config, arena: Arena, log: Log): Pool {
+function openPool(
+  config: PoolConfig,
+  lane: number,
+  { lanes, repository, startTimeoutMs }: Config,
+  arena: Arena,
+  log: Log,
+): Pool {
   const workerData: WorkerData = {
     memory: arena.memory,
     repository,
@@ -225,7 +248,10 @@ function openPool(config: PoolConfig, lane: number, { lanes, repository, startTi
     threads: config.threads,
     batchesPerThread: config.inFlight,
     onLost: (reason) => {
-      log.error({ pool: config.name, err: reason }, `a thread of pool ${config.name} ended: ${reason.message}; it is replaced`)
+      log.error(
+        { pool: config.name, err: reason },
+        `a thread of pool ${config.name} ended: ${reason.message}; it is replaced`,
+      )
       // A thread that cannot start again leaves a pool that never comes back: another process may.
       replacing ??= setTimeout(() => {
         log.fatal({ pool: config.name }, `pool ${config.name} could not replace a thread; the lane ends`)

@@ -43,7 +43,10 @@ export async function metricsPage(
     'millrace_batch_rows',
     'Rows of the batches that ran.',
     1,
-    [...sum.batchRows.values()].map(({ workflow, version, histogram }) => ({ labels: { workflow, version }, histogram })),
+    [...sum.batchRows.values()].map(({ workflow, version, histogram }) => ({
+      labels: { workflow, version },
+      histogram,
+    })),
   )
 
   const gauge = <L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> =>
@@ -75,9 +78,16 @@ export async function metricsPage(
     labelNames: ['lane', 'pool'],
     registers: [registry],
   })
-  const delay = gauge('millrace_event_loop_delay_seconds', "Delay of the front thread's event loop.", ['lane', 'quantile'])
+  const delay = gauge('millrace_event_loop_delay_seconds', "Delay of the front thread's event loop.", [
+    'lane',
+    'quantile',
+  ])
   const rss = gauge('millrace_lane_rss_bytes', 'Resident memory of the lane.', ['lane'])
-  const state = gauge('millrace_workflow_version_ready', '1 when the version is ready on the lane.', ['lane', 'workflow', 'version'])
+  const state = gauge('millrace_workflow_version_ready', '1 when the version is ready on the lane.', [
+    'lane',
+    'workflow',
+    'version',
+  ])
   const rules = gauge('millrace_rules_version', 'Version of the rules that decide.', ['lane'])
   for (const snapshot of snapshots) {
     const { lane } = snapshot
@@ -114,7 +124,13 @@ interface Labelled {
 }
 
 /** A histogram whose buckets were counted elsewhere; prom-client only takes single observations. */
-function registerWhole(registry: Registry, name: string, help: string, scale: number, series: readonly Labelled[]): void {
+function registerWhole(
+  registry: Registry,
+  name: string,
+  help: string,
+  scale: number,
+  series: readonly Labelled[],
+): void {
   const histogram = new Histogram({ name, help, registers: [registry] })
   const values = series.flatMap(({ labels, histogram: { bounds, counts, sum, count } }) => {
     let below = 0

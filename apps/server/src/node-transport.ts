@@ -26,7 +26,12 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       door.post(response, req.headers['content-type'] ?? '', path === paths.resolve, body.buffer, 0, body.byteLength)
     })
   })
-  const webSockets = new WebSocketServer({ server, path: paths.stream, maxPayload: bodyBytesMax, perMessageDeflate: false })
+  const webSockets = new WebSocketServer({
+    server,
+    path: paths.stream,
+    maxPayload: bodyBytesMax,
+    perMessageDeflate: false,
+  })
   webSockets.on('connection', (ws) => {
     const socket = new NodeSocket(ws)
     ws.on('message', (data: RawData, isBinary) => {

@@ -15,7 +15,11 @@ export function uwsProblem(): string | null {
 }
 
 /** The transport that is configured; `auto` falls back to node:http and ws with one warning. */
-export async function openTransport(kind: Config['transport'], options: TransportOptions, log: Log): Promise<Transport> {
+export async function openTransport(
+  kind: Config['transport'],
+  options: TransportOptions,
+  log: Log,
+): Promise<Transport> {
   if (kind === 'node') return openNode(options)
   const problem = uwsProblem()
   if (problem === null) return openUws(loadUws(), options)

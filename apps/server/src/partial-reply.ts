@@ -20,7 +20,11 @@ export class PartialReply {
   /** Copies the outputs of request `r` of a batch that ran. */
   add(batch: Batch, r: number, memory: SharedArrayBuffer): void {
     const { layout } = batch.queue
-    const heap = Buffer.from(memory as unknown as ArrayBuffer, batch.offset + layout.heap, batch.blockBytes - layout.heap)
+    const heap = Buffer.from(
+      memory as unknown as ArrayBuffer,
+      batch.offset + layout.heap,
+      batch.blockBytes - layout.heap,
+    )
     this.pieces.push({
       rowOfRequest: batch.rowOfRequest[r]!,
       outputs: this.signature.outputs.map((column, c) => {

@@ -109,7 +109,13 @@ export class Road implements BatchOwner {
     const route = this.lookUp()
     if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
     if (view.overrideBegin !== 0)
-      return this.atOnce(caller, item, route, Code.PERMISSION_DENIED, 'override: no caller is allowed it on this server')
+      return this.atOnce(
+        caller,
+        item,
+        route,
+        Code.PERMISSION_DENIED,
+        'override: no caller is allowed it on this server',
+      )
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
     const version = versions[table.routes[route]!.versionIndex]!

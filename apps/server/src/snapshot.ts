@@ -17,6 +17,8 @@ export interface LaneSnapshot {
   /** Why not ready; empty when ready. */
   readonly notReady: readonly string[]
   readonly rulesVersion: number
+  /** By objective, the versions that may answer: its default, then those of experiments. */
+  readonly objectives: Readonly<Record<string, readonly string[]>>
   /** `objective` is empty for requests refused before they were routed. */
   readonly requests: readonly {
     readonly objective: string
@@ -32,7 +34,11 @@ export interface LaneSnapshot {
     readonly stage: 'total' | 'queue' | 'facts' | 'score'
     readonly histogram: HistogramSnapshot
   }[]
-  readonly batchRows: readonly { readonly workflow: string; readonly version: number; readonly histogram: HistogramSnapshot }[]
+  readonly batchRows: readonly {
+    readonly workflow: string
+    readonly version: number
+    readonly histogram: HistogramSnapshot
+  }[]
   readonly queueRows: readonly { readonly workflow: string; readonly version: number; readonly rows: number }[]
   readonly arena: { readonly usedBytes: number; readonly usedSlabs: number; readonly totalBytes: number }
   readonly requestsInFlight: number

@@ -18,7 +18,14 @@ export interface Socket extends Caller {
 /** What a lane does with what arrives. Buffers are only read before these return. */
 export interface Door {
   /** The body of `POST /v1/score` (`POST /v1/resolve`: `dryRun`). */
-  post(responder: Responder, contentType: string, dryRun: boolean, body: ArrayBufferLike, base: number, length: number): void
+  post(
+    responder: Responder,
+    contentType: string,
+    dryRun: boolean,
+    body: ArrayBufferLike,
+    base: number,
+    length: number,
+  ): void
   /** A binary message of `GET /v1/stream`. */
   message(socket: Socket, body: ArrayBufferLike, base: number, length: number): void
   /** A text message of it. */

@@ -97,7 +97,9 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
   return new Promise((resolve, reject) => {
     app.listen(options.host, options.port, (listening) => {
       if (listening === false)
-        return reject(new Error(`port ${options.port} of ${options.host} cannot be opened: is it taken? (MILLRACE_PORT)`))
+        return reject(
+          new Error(`port ${options.port} of ${options.host} cannot be opened: is it taken? (MILLRACE_PORT)`),
+        )
       let open = true
       const stopListening = (): void => {
         if (open) uws.us_listen_socket_close(listening)
@@ -133,8 +135,9 @@ function readBody(res: Uws.HttpResponse, contentType: string, bytesMax: number, 
       pieces = null
       return response.refuseLarge(door)
     }
-    if (isLast && pieces === null) return door.post(response, contentType, dryRun, piece, 0, bytes)
-    // The piece is gone when this returns.
+    if (isLast && pieces === null)
+      return door.post(response, contentType, dryRun, piece, 0, bytes)
+      // The piece is gone when this returns.
     ;(pieces ??= []).push(Buffer.from(new Uint8Array(piece)))
     if (!isLast) return
     const whole = new Uint8Array(Buffer.concat(pieces))

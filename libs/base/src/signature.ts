@@ -34,6 +34,7 @@ export function bytesPerRow(column: ColumnSpec): number {
 
 /** `f32[64]`, `string`, `i32[*] per request`: how a column is named in messages. */
 export function describeColumn(column: ColumnSpec): string {
-  const shape = column.ragged && !isRaggedDType(column.dtype) ? '[*]' : column.shape.length > 0 ? `[${column.shape.join(',')}]` : ''
+  const shape =
+    column.ragged && !isRaggedDType(column.dtype) ? '[*]' : column.shape.length > 0 ? `[${column.shape.join(',')}]` : ''
   return `${column.dtype}${shape}${column.per === 'request' ? ' per request' : ''}`
 }

@@ -91,7 +91,12 @@ export function openSlab(
   layout: Layout,
   offset: number,
   blockBytes: number,
-): BatchColumns & { readonly header: Uint32Array; readonly codes: Uint32Array; readonly messages: StringsWriter; readonly cursor: HeapCursor } {
+): BatchColumns & {
+  readonly header: Uint32Array
+  readonly codes: Uint32Array
+  readonly messages: StringsWriter
+  readonly cursor: HeapCursor
+} {
   const header = new Uint32Array(memory, offset, headerBytes / 4)
   const rows = header[Header.rows]!
   const requests = header[Header.requests]!
@@ -125,7 +130,12 @@ export function openSlab(
     requests,
     requestOf: new Uint32Array(memory, offset + layout.requestOf, rows),
     codes: new Uint32Array(memory, offset + layout.codes, requests),
-    messages: new StringsWriter(new Uint32Array(memory, offset + layout.messages, 2 * requests), heap, requests, cursor),
+    messages: new StringsWriter(
+      new Uint32Array(memory, offset + layout.messages, 2 * requests),
+      heap,
+      requests,
+      cursor,
+    ),
     inputs,
     outputs,
     cursor,

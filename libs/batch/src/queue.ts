@@ -134,7 +134,9 @@ export class BatchQueue {
   oldestUs(nowUs: number): number {
     if (this.closedHead < this.closed.length) return this.closed[this.closedHead]!.openedUs
     const { open } = this
-    return open === null || (open.openedUs + this.waitUs > nowUs && open.rows < this.layout.rowsMax) ? Infinity : open.openedUs
+    return open === null || (open.openedUs + this.waitUs > nowUs && open.rows < this.layout.rowsMax)
+      ? Infinity
+      : open.openedUs
   }
 
   /** Takes the oldest batch, closing the open one when it is next, and writes its header. */

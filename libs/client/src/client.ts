@@ -69,7 +69,10 @@ export class Client {
     } else {
       const stream = new URL('/v1/stream', url)
       stream.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
-      this.connections = Array.from({ length: options.sockets ?? 1 }, () => new WebSocketConnection(stream.href, { headers }))
+      this.connections = Array.from(
+        { length: options.sockets ?? 1 },
+        () => new WebSocketConnection(stream.href, { headers }),
+      )
     }
   }
 

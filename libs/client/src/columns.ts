@@ -31,7 +31,13 @@ export interface TypedColumn {
  * | list of Buffers | bytes |
  * | `{ dtype, values, shape }` | as it says |
  */
-export type InputValue = string | readonly string[] | DenseArray | readonly DenseArray[] | readonly Buffer[] | TypedColumn
+export type InputValue =
+  | string
+  | readonly string[]
+  | DenseArray
+  | readonly DenseArray[]
+  | readonly Buffer[]
+  | TypedColumn
 
 /** The values of one output column: dense rows end to end, or one for each row. */
 export type OutputValue = DenseArray | readonly string[] | readonly Uint8Array[]
@@ -60,7 +66,9 @@ export function fromColumn({ dtype, data, offsets }: WireColumn): OutputValue {
     const bytes = new Uint8Array(data)
     return denseView(dtype, bytes.buffer, 0, bytes.length / dtypeBytes[DType[dtype]]!)
   }
-  const rows = Array.from({ length: (offsets?.length ?? 1) - 1 }, (_, i) => data.subarray(offsets![i]!, offsets![i + 1]!))
+  const rows = Array.from({ length: (offsets?.length ?? 1) - 1 }, (_, i) =>
+    data.subarray(offsets![i]!, offsets![i + 1]!),
+  )
   return dtype === 'string' ? rows.map((row) => Buffer.from(row).toString('utf8')) : rows
 }
 

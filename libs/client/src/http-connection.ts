@@ -43,7 +43,13 @@ export class HttpConnection implements Connection {
             clearTimeout(timer)
             const body = Buffer.concat(pieces)
             if (res.headers['content-type'] === 'application/x-flatbuffers') resolve(body)
-            else reject(new ScoreError('UNKNOWN', `${this.url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`))
+            else
+              reject(
+                new ScoreError(
+                  'UNKNOWN',
+                  `${this.url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`,
+                ),
+              )
           })
         },
       )

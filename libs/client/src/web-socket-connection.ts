@@ -62,7 +62,8 @@ export class WebSocketConnection implements Connection {
   }
 
   private async connect(): Promise<WebSocket> {
-    if (this.failures > 0) await sleep(Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1)) * (0.5 + Math.random() / 2))
+    if (this.failures > 0)
+      await sleep(Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1)) * (0.5 + Math.random() / 2))
     const socket = new WebSocket(this.url, { perMessageDeflate: false, headers: this.options.headers })
     socket.binaryType = 'nodebuffer'
     try {

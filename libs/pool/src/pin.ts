@@ -36,7 +36,8 @@ export function pinThread(cpus: readonly number[]): Pinned {
       const set = Buffer.alloc(cpuSetBytes)
       for (const cpu of cpus) set[cpu >> 3]! |= 1 << (cpu & 7)
       const setAffinity = libc.func('int sched_setaffinity(int pid, size_t size, void *mask)')
-      if (setAffinity(0, cpuSetBytes, set) !== 0) error = `the kernel refused CPUs ${formatCpus(cpus)} (see MILLRACE_POOL_<NAME>_CPUS)`
+      if (setAffinity(0, cpuSetBytes, set) !== 0)
+        error = `the kernel refused CPUs ${formatCpus(cpus)} (see MILLRACE_POOL_<NAME>_CPUS)`
     }
     return { tid, cpus: affinityOf(process.pid, tid), error }
   } catch (error) {

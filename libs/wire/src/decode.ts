@@ -14,7 +14,8 @@ import { dtypeName, type ReplyMessage, type WireColumn } from './message'
 export function decodeReply(message: Uint8Array): ReplyMessage {
   return guarded('reply', () => {
     const buffer = new ByteBuffer(ownBytes(message))
-    if (message.length < 12 || !Reply.bufferHasIdentifier(buffer)) throw new RangeError('the file identifier is not MRRP')
+    if (message.length < 12 || !Reply.bufferHasIdentifier(buffer))
+      throw new RangeError('the file identifier is not MRRP')
     const reply = Reply.getRootAsReply(buffer)
     const workflow = reply.workflow()
     const timings = reply.timings()
@@ -47,7 +48,8 @@ export function decodeReply(message: Uint8Array): ReplyMessage {
 export function decodeReplyList(message: Uint8Array): Uint8Array[] {
   return guarded('list of replies', () => {
     const buffer = new ByteBuffer(ownBytes(message))
-    if (message.length < 12 || !ReplyList.bufferHasIdentifier(buffer)) throw new RangeError('the file identifier is not MRPL')
+    if (message.length < 12 || !ReplyList.bufferHasIdentifier(buffer))
+      throw new RangeError('the file identifier is not MRPL')
     const list = ReplyList.getRootAsReplyList(buffer)
     return Array.from({ length: list.itemsLength() }, (_, i) => list.items(i)!.replyArray()!)
   })
@@ -79,7 +81,10 @@ function guarded<T>(what: string, read: () => T): T {
   try {
     return read()
   } catch (error) {
-    throw new Refusal(Code.DATA_LOSS, `the bytes are not a ${what}: ${error instanceof Error ? error.message : String(error)}`)
+    throw new Refusal(
+      Code.DATA_LOSS,
+      `the bytes are not a ${what}: ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
 }
 

@@ -110,8 +110,18 @@ function column(builder: Builder, { name, dtype, shape, data, offsets }: WireCol
 function attribute(builder: Builder, name: string, value: AttributeValue): Offset {
   const text = typeof value === 'string' ? builder.createString(value) : 0
   const kind =
-    typeof value === 'string' ? AttributeKind.Text : typeof value === 'number' ? AttributeKind.Number : AttributeKind.Truth
-  return Attribute.createAttribute(builder, builder.createString(name), kind, text, Number(typeof value !== 'string' && value))
+    typeof value === 'string'
+      ? AttributeKind.Text
+      : typeof value === 'number'
+        ? AttributeKind.Number
+        : AttributeKind.Truth
+  return Attribute.createAttribute(
+    builder,
+    builder.createString(name),
+    kind,
+    text,
+    Number(typeof value !== 'string' && value),
+  )
 }
 
 /** A vector of bytes whose first is 8-aligned, which the generated code does byte by byte and unaligned. */

@@ -71,14 +71,20 @@ export function matchInputs(view: RequestView, intake: Intake, out: Matched): bo
       const bytes = intake.bytesPerRow[c]!
       columnRows = view.dataLength[i]! / bytes
       if (!Number.isInteger(columnRows))
-        return wrong(out, intake, c, `came with ${view.dataLength[i]} bytes, which is no multiple of the ${bytes} of one row`)
+        return wrong(
+          out,
+          intake,
+          c,
+          `came with ${view.dataLength[i]} bytes, which is no multiple of the ${bytes} of one row`,
+        )
     }
     if (view.shapeLength[i]! > 0 && !shapeFits(view, i, intake, c, columnRows))
       return wrong(out, intake, c, `came with shape [${shapeOf(view, i)}] and ${view.dataLength[i]} bytes`)
     if (intake.perRequest[c] === 1) {
       if (columnRows !== 1) return wrong(out, intake, c, `came with ${columnRows} rows, it is one value per request`)
     } else if (rows < 0) rows = columnRows
-    else if (rows !== columnRows) return wrong(out, intake, c, `came with ${columnRows} rows, the columns before it with ${rows}`)
+    else if (rows !== columnRows)
+      return wrong(out, intake, c, `came with ${columnRows} rows, the columns before it with ${rows}`)
   }
   if (view.inputCount !== count) return extra(out, view, intake)
   out.rows = rows < 0 ? 1 : rows
@@ -182,7 +188,14 @@ export function copyInputs(
     const place = slab + places[c]!
     if (intake.ragged[c] === 0) {
       const bytesPerRow = intake.bytesPerRow[c]!
-      copyBytes(view, view.dataBegin[i]! + first * bytesPerRow, n * bytesPerRow, memory, memoryWords, place + target * bytesPerRow)
+      copyBytes(
+        view,
+        view.dataBegin[i]! + first * bytesPerRow,
+        n * bytesPerRow,
+        memory,
+        memoryWords,
+        place + target * bytesPerRow,
+      )
       continue
     }
     const offsets = (view.offsetsBegin[i]! >>> 2) + first
@@ -201,14 +214,22 @@ export function copyInputs(
 }
 
 /** Bytes of ragged values in rows `[fromRow, fromRow + rows)` and in the per-request columns, padded as `copyInputs` pads. */
-export function heapBytesOf(view: RequestView, intake: Intake, matched: Matched, fromRow: number, rows: number): number {
+export function heapBytesOf(
+  view: RequestView,
+  intake: Intake,
+  matched: Matched,
+  fromRow: number,
+  rows: number,
+): number {
   let bytes = 0
   for (let c = 0; c < intake.count; c++) {
     if (intake.ragged[c] === 0) continue
     const i = matched.input[c]!
     const offsets = view.offsetsBegin[i]! >>> 2
     const length =
-      intake.perRequest[c] === 1 ? view.dataLength[i]! : view.words[offsets + fromRow + rows]! - view.words[offsets + fromRow]!
+      intake.perRequest[c] === 1
+        ? view.dataLength[i]!
+        : view.words[offsets + fromRow + rows]! - view.words[offsets + fromRow]!
     bytes += (length + 7) & ~7
   }
   return bytes

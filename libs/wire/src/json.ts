@@ -76,7 +76,10 @@ export function requestFromJson(json: unknown): JsonRequest {
 }
 
 /** The JSON of a reply; `outputs` are its columns as `columnsToJson` made them. Fields that say nothing are left out. */
-export function replyToJson(reply: ReplyMessage, outputs: Readonly<Record<string, unknown>> | null): Record<string, unknown> {
+export function replyToJson(
+  reply: ReplyMessage,
+  outputs: Readonly<Record<string, unknown>> | null,
+): Record<string, unknown> {
   const { id, code, message, route, timings } = reply
   return {
     ...(id === 0n ? {} : { id: id <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(id) : String(id) }),

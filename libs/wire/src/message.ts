@@ -37,7 +37,11 @@ export interface RequestMessage {
   readonly deadlineUs?: number | undefined
   readonly priority?: 'interactive' | 'bulk' | undefined
   readonly override?:
-    | { readonly workflow?: string | undefined; readonly version?: number | undefined; readonly cell?: string | undefined }
+    | {
+        readonly workflow?: string | undefined
+        readonly version?: number | undefined
+        readonly cell?: string | undefined
+      }
     | undefined
   readonly timings?: boolean | undefined
   readonly dryRun?: boolean | undefined
@@ -73,7 +77,12 @@ export interface RouteMessage {
 }
 
 /** A dense column over `values`, without a copy. `shape` is that of one row. */
-export function denseColumn(name: string, dtype: DTypeName, values: DenseArray, shape: readonly number[] = []): WireColumn {
+export function denseColumn(
+  name: string,
+  dtype: DTypeName,
+  values: DenseArray,
+  shape: readonly number[] = [],
+): WireColumn {
   assert(!isRaggedDType(dtype), `${name}: ${dtype} is ragged`)
   const width = shape.reduce((product, n) => product * n, 1)
   return {

@@ -4,7 +4,8 @@ import type { Workflow } from './define'
 /** Throws an Error that names the first declared fact that the store does not have as declared. */
 export function checkFacts(workflow: Workflow, store: FactStore | null, storeReason: string): void {
   if (workflow.facts.length === 0) return
-  if (store === null) throw new Error(`it reads facts of ${workflow.facts.map((plan) => plan.table).join(', ')}, but ${storeReason}`)
+  if (store === null)
+    throw new Error(`it reads facts of ${workflow.facts.map((plan) => plan.table).join(', ')}, but ${storeReason}`)
   const tables = store.tables()
   for (const plan of workflow.facts) {
     const at = `facts.${plan.name}`
@@ -22,7 +23,8 @@ export function checkFacts(workflow: Workflow, store: FactStore | null, storeRea
           `${at}: table '${plan.table}' has no field '${field.name}' (it has ${table.fields.map((other) => other.name).join(', ')})`,
         )
       const [is, declared] = [describe(stored), describe(field)]
-      if (is !== declared) throw new Error(`${at}.${field.name} is declared ${declared}, table '${plan.table}' has ${is}`)
+      if (is !== declared)
+        throw new Error(`${at}.${field.name} is declared ${declared}, table '${plan.table}' has ${is}`)
     }
   }
 }

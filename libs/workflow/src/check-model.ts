@@ -9,7 +9,12 @@ export function checkModel(workflow: Workflow, model: Model): void {
   checkNamed('outputs', workflow.model?.outputs ?? null, model.outputs, false)
   const { inputs, outputs } = workflow.signature
   if (workflow.preprocess === null)
-    for (const spec of model.inputs) checkMapped('input', inputs.find((column) => column.name === spec.name), spec)
+    for (const spec of model.inputs)
+      checkMapped(
+        'input',
+        inputs.find((column) => column.name === spec.name),
+        spec,
+      )
   if (workflow.postprocess === null)
     for (const column of outputs) {
       const spec = model.outputs.find((output) => output.name === column.name)
@@ -43,7 +48,8 @@ function checkNamed(where: string, declared: TensorDTypes | null, specs: readonl
   for (const [name, dtype] of Object.entries(declared)) {
     const spec = specs.find((other) => other.name === name)
     if (spec === undefined) throw new Error(`model.${where}.${name}: the model has ${list(specs)}`)
-    if (spec.dtype !== dtype) throw new Error(`model.${where}.${name} is declared ${dtype}, the model has ${spec.dtype}`)
+    if (spec.dtype !== dtype)
+      throw new Error(`model.${where}.${name} is declared ${dtype}, the model has ${spec.dtype}`)
   }
   for (const spec of all ? specs : [])
     if (!Object.hasOwn(declared, spec.name))
@@ -62,7 +68,8 @@ function checkMapped(what: 'input' | 'output', column: ColumnSpec | undefined, s
     column.shape.every((n, d) => inner[d] === null || inner[d] === n)
   // A scalar column fits a tensor of [rows, 1], and the other way round.
   const scalar = column.dtype === spec.dtype && !column.ragged && isOne(column.shape) && isOne(inner)
-  if (!same && !scalar) throw new Error(`${tensor} does not fit the column ${describeColumn(column)}; change it or ${instead}`)
+  if (!same && !scalar)
+    throw new Error(`${tensor} does not fit the column ${describeColumn(column)}; change it or ${instead}`)
 }
 
 function isOne(shape: readonly (number | null)[]): boolean {

@@ -68,12 +68,38 @@ describe('columnsFromJson', () => {
   })
 
   it.each<[string, Record<string, unknown>, string]>([
-    ['a wrong element', { vector: [[1, 2, 3], [4, 'x', 6]] }, 'inputs.vector[1][1]: expected f32, got "x"'],
-    ['a short row', { vector: [[1, 2, 3], [4, 5]] }, 'inputs.vector[1]: expected 3 values, f32[3]; got 2'],
+    [
+      'a wrong element',
+      {
+        vector: [
+          [1, 2, 3],
+          [4, 'x', 6],
+        ],
+      },
+      'inputs.vector[1][1]: expected f32, got "x"',
+    ],
+    [
+      'a short row',
+      {
+        vector: [
+          [1, 2, 3],
+          [4, 5],
+        ],
+      },
+      'inputs.vector[1]: expected 3 values, f32[3]; got 2',
+    ],
     ['a scalar for a list', { title: 'a' }, 'inputs.title: expected a list, one value a row, string; got "a"'],
     ['rows that differ', { title: ['a'] }, 'inputs.image: 2 rows, but inputs.title has 1'],
-    ['a number beyond its dtype', { grid: [1, 2, 3, 40_000, 5, 6, 7, 8] }, 'inputs.grid[0][3]: expected i16, from -32768 to 32767; got 40000'],
-    ['an inexact integer', { account: 2 ** 60 }, 'inputs.account[0]: expected u64, beyond 2^53 as decimal text, got 11529215046068'],
+    [
+      'a number beyond its dtype',
+      { grid: [1, 2, 3, 40_000, 5, 6, 7, 8] },
+      'inputs.grid[0][3]: expected i16, from -32768 to 32767; got 40000',
+    ],
+    [
+      'an inexact integer',
+      { account: 2 ** 60 },
+      'inputs.account[0]: expected u64, beyond 2^53 as decimal text, got 11529215046068',
+    ],
     ['two values per request', { account: [1, 2] }, 'inputs.account: 2 values; expected one, u64 per request'],
     ['a missing column', { flag: undefined }, 'inputs.flag: expected a list'],
     ['an unknown column', { titel: [] }, 'inputs.titel: no such column; the workflow takes account,'],
@@ -104,8 +130,14 @@ describe('columnsFromJson', () => {
           { minLength: 1 },
         ),
         (rows) => {
-          const wide = (value: bigint): number | string => (Number.isSafeInteger(Number(value)) ? Number(value) : String(value))
-          const json = { a: rows.map(([a]) => a), b: rows.map(([, b]) => wide(b)), c: rows.map(([, , c]) => c), d: rows.map(([, , , d]) => d) }
+          const wide = (value: bigint): number | string =>
+            Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+          const json = {
+            a: rows.map(([a]) => a),
+            b: rows.map(([, b]) => wide(b)),
+            c: rows.map(([, , c]) => c),
+            d: rows.map(([, , , d]) => d),
+          }
           expect(columnsToJson(numbers, columnsFromJson(numbers, json).inputs)).toEqual(json)
         },
       ),

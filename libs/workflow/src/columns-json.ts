@@ -42,7 +42,9 @@ export function columnsFromJson(specs: readonly ColumnSpec[], json: unknown): Re
   const given = json as Record<string, unknown>
   for (const name of Object.keys(given))
     if (!specs.some((spec) => spec.name === name))
-      refuse(`inputs.${name}: no such column; the workflow takes ${specs.map((spec) => spec.name).join(', ') || 'none'}`)
+      refuse(
+        `inputs.${name}: no such column; the workflow takes ${specs.map((spec) => spec.name).join(', ') || 'none'}`,
+      )
   const inputs: Record<string, DenseArray | Strings> = {}
   let rows = -1
   let rowsFrom = ''
@@ -54,7 +56,9 @@ export function columnsFromJson(specs: readonly ColumnSpec[], json: unknown): Re
       refuse(`inputs.${spec.name}: ${length} values; expected one, ${describeColumn(spec)}`)
     if (spec.per === 'row') {
       if (rows >= 0 && length !== rows)
-        refuse(`inputs.${spec.name}: ${length} rows, but inputs.${rowsFrom} has ${rows}; every column per row has the same`)
+        refuse(
+          `inputs.${spec.name}: ${length} rows, but inputs.${rowsFrom} has ${rows}; every column per row has the same`,
+        )
       rows = length
       rowsFrom = spec.name
     }
@@ -100,7 +104,11 @@ function columnFromJson(spec: ColumnSpec, json: unknown): DenseArray | Strings {
   }
   const out = denseArray(spec.dtype as DenseDType, values.length)
   values.forEach((value, i) => {
-    out[i] = element(() => `${at}[${Math.floor(i / width)}]${width > 1 ? `[${i % width}]` : ''}`, spec.dtype, value) as never
+    out[i] = element(
+      () => `${at}[${Math.floor(i / width)}]${width > 1 ? `[${i % width}]` : ''}`,
+      spec.dtype,
+      value,
+    ) as never
   })
   return out
 }
@@ -116,7 +124,8 @@ function depthOf(json: unknown): number {
 }
 
 function list(at: string, spec: ColumnSpec, json: unknown): readonly unknown[] {
-  if (!Array.isArray(json)) refuse(`${at}: expected a list, one value a row, ${describeColumn(spec)}; got ${show(json)}`)
+  if (!Array.isArray(json))
+    refuse(`${at}: expected a list, one value a row, ${describeColumn(spec)}; got ${show(json)}`)
   return json as readonly unknown[]
 }
 

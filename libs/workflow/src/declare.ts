@@ -48,19 +48,26 @@ export type InputColumns = Readonly<Record<string, Column>>
 export type OutputColumns = Readonly<Record<string, Column<'string' | 'bytes', true> | Column<DenseDType, false>>>
 
 /** What `batch.inputs.<name>` is: dense columns are row-major, `rows (or requests) x product(shape)` elements. */
-export type InputArray<C extends Column> = C extends Column<infer D, infer R>
-  ? D extends 'string' | 'bytes'
-    ? Strings
-    : D extends DenseDType
-      ? R extends true
-        ? Lists<D>
-        : DenseArrays[D]
-      : never
-  : never
+export type InputArray<C extends Column> =
+  C extends Column<infer D, infer R>
+    ? D extends 'string' | 'bytes'
+      ? Strings
+      : D extends DenseDType
+        ? R extends true
+          ? Lists<D>
+          : DenseArrays[D]
+        : never
+    : never
 
 /** What `batch.outputs.<name>` is, to be filled. */
 export type OutputArray<C extends Column> =
-  C extends Column<infer D> ? (D extends 'string' | 'bytes' ? StringsWriter : D extends DenseDType ? DenseArrays[D] : never) : never
+  C extends Column<infer D>
+    ? D extends 'string' | 'bytes'
+      ? StringsWriter
+      : D extends DenseDType
+        ? DenseArrays[D]
+        : never
+    : never
 
 /** A field of a fact. */
 export interface Field<D extends DTypeName = DTypeName> {

@@ -145,6 +145,8 @@ describe('defineWorkflow', () => {
     // @ts-expect-error no such dtype
     expect(() => defineWorkflow({ inputs: { x: column('float') }, outputs: {}, postprocess })).toThrow("dtype 'float'")
     expect(() => defineWorkflow({ inputs, outputs: {} })).toThrow('a model, a preprocess or a postprocess')
-    expect(() => defineWorkflow({ inputs, outputs: {}, model: tfjs('m.json'), batch: { rowsMax: 0 } })).toThrow('rowsMax')
+    expect(() => defineWorkflow({ inputs, outputs: {}, model: tfjs('m.json'), batch: { rowsMax: 0 } })).toThrow(
+      'rowsMax',
+    )
   })
 })

@@ -140,8 +140,10 @@ export function isWorkflow(value: unknown): value is Workflow {
 function columnSpecs(where: string, columns: Readonly<Record<string, Omit<ColumnSpec, 'name'>>>): ColumnSpec[] {
   return Object.entries(columns).map(([name, { dtype, per, shape, ragged }]) => {
     const at = `${where}.${name}`
-    if (!/^[A-Za-z_][\w.:/-]{0,127}$/.test(name)) throw new Error(`${at}: a column's name is letters, digits and _ . : / -`)
-    if (!Object.hasOwn(DType, dtype)) throw new Error(`${at}: dtype '${dtype}' is none of ${Object.keys(DType).join(', ')}`)
+    if (!/^[A-Za-z_][\w.:/-]{0,127}$/.test(name))
+      throw new Error(`${at}: a column's name is letters, digits and _ . : / -`)
+    if (!Object.hasOwn(DType, dtype))
+      throw new Error(`${at}: dtype '${dtype}' is none of ${Object.keys(DType).join(', ')}`)
     if (per !== 'row' && per !== 'request') throw new Error(`${at}: per is 'row' or 'request', not '${per as string}'`)
     if (!Array.isArray(shape) || shape.some((n) => !Number.isInteger(n) || n < 1))
       throw new Error(`${at}: shape is a list of positive integers, without the row dimension`)
@@ -162,9 +164,18 @@ function factPlan(name: string, fact: Fact, inputs: readonly ColumnSpec[]): Fact
     if (typeof missing !== 'object' || missing === null)
       throw new Error(`facts.${name}: missing is 'refuse' or a default for each field`)
     for (const field of fields)
-      if (!Object.hasOwn(missing, field.name)) throw new Error(`facts.${name}: no default for field '${field.name}' in missing`)
+      if (!Object.hasOwn(missing, field.name))
+        throw new Error(`facts.${name}: no default for field '${field.name}' in missing`)
   }
-  return { name, table: fact.table, by: fact.by, per: by.per, key: by.dtype === 'u64' ? 'u64' : 'string', fields, missing }
+  return {
+    name,
+    table: fact.table,
+    by: fact.by,
+    per: by.per,
+    key: by.dtype === 'u64' ? 'u64' : 'string',
+    fields,
+    missing,
+  }
 }
 
 function names(columns: readonly ColumnSpec[]): string {

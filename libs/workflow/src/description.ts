@@ -27,7 +27,12 @@ export interface VersionDescription {
   readonly batchRowsMax: number
   /** Microseconds that the first row of a batch may wait for more rows; 0 unless a launch-bound device gains from it. */
   readonly batchWaitUs: number
-  readonly model: { readonly format: ModelFormat; readonly engine: string; readonly inputs: readonly TensorSpec[]; readonly outputs: readonly TensorSpec[] } | null
+  readonly model: {
+    readonly format: ModelFormat
+    readonly engine: string
+    readonly inputs: readonly TensorSpec[]
+    readonly outputs: readonly TensorSpec[]
+  } | null
   /** Names of fact tables it reads. */
   readonly facts: readonly string[]
   readonly golden: { readonly passed: number; readonly failed: number } | null

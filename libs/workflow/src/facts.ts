@@ -20,8 +20,7 @@ function settle(plan: FactPlan, rows: FactRows, batch: BatchContext): void {
   const complete = rows.found.indexOf(0) < 0
   if (!complete && plan.missing === 'refuse') refuseMissing(plan, rows.found, batch)
   batch.found[plan.name] = rows.found
-  batch.facts[plan.name] =
-    complete || plan.missing === 'refuse' ? rows.columns : withDefaults(plan, rows, plan.missing)
+  batch.facts[plan.name] = complete || plan.missing === 'refuse' ? rows.columns : withDefaults(plan, rows, plan.missing)
 }
 
 function refuseMissing(plan: FactPlan, found: Uint8Array, batch: BatchContext): void {
@@ -46,7 +45,12 @@ function withDefaults(
     columns[name] =
       'spans' in column
         ? stringDefault(column, rows.found, value as string)
-        : denseDefault(column, rows.found, value, shape.reduce((product, n) => product * n, 1))
+        : denseDefault(
+            column,
+            rows.found,
+            value,
+            shape.reduce((product, n) => product * n, 1),
+          )
   }
   return columns
 }

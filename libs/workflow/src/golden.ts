@@ -31,21 +31,23 @@ const goldenSchema = z.array(
 /** `golden.json` and `golden/*.json` of a version's folder; each a list. Throws an Error that names file and field. */
 export function readGolden(folder: string): Golden[] {
   const files = [join(folder, 'golden.json'), ...jsonFiles(join(folder, 'golden'))]
-  return files.filter((file) => existsSync(file)).flatMap((file) => {
-    const name = basename(file)
-    let json: unknown
-    try {
-      json = JSON.parse(readFileSync(file, 'utf8'))
-    } catch (error) {
-      throw new Error(`${name} is not JSON: ${messageOf(error)}`)
-    }
-    const parsed = goldenSchema.safeParse(json)
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0]!
-      throw new Error(`${name}: ${issue.path.join('.') || 'the whole'}: ${issue.message}`)
-    }
-    return parsed.data.map((golden, i) => ({ at: `${name}[${i}]`, ...golden }))
-  })
+  return files
+    .filter((file) => existsSync(file))
+    .flatMap((file) => {
+      const name = basename(file)
+      let json: unknown
+      try {
+        json = JSON.parse(readFileSync(file, 'utf8'))
+      } catch (error) {
+        throw new Error(`${name} is not JSON: ${messageOf(error)}`)
+      }
+      const parsed = goldenSchema.safeParse(json)
+      if (!parsed.success) {
+        const issue = parsed.error.issues[0]!
+        throw new Error(`${name}: ${issue.path.join('.') || 'the whole'}: ${issue.message}`)
+      }
+      return parsed.data.map((golden, i) => ({ at: `${name}[${i}]`, ...golden }))
+    })
 }
 
 /**
@@ -61,7 +63,10 @@ export async function checkGolden(version: LoadedVersion, goldens: readonly Gold
     if (failure !== null) failures.push(failure)
   }
   if (failures.length > 0 || goldens.length < 2) return failures
-  const together = await runOffline(version, goldens.map((golden) => golden.inputs))
+  const together = await runOffline(
+    version,
+    goldens.map((golden) => golden.inputs),
+  )
   return goldens.flatMap((golden, i) => {
     const failure = differs(version, golden, together[i]!)
     return failure === null ? [] : [`${failure} (in a batch with the others; alone it passes)`]

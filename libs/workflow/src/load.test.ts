@@ -237,8 +237,21 @@ describe('a workflow file', () => {
     )
     put('workflows/mapped/1/model.onnx', graph({}))
     const version = await loaded('mapped')
-    expect(await runOffline(version, [{ x: [1, 2], other: ['a', 'b'] }, { x: [3, 4], other: ['c'] }])).toEqual([
-      { code: 'OK', outputs: { y: [[-1, -2], [-1, -2]] } },
+    expect(
+      await runOffline(version, [
+        { x: [1, 2], other: ['a', 'b'] },
+        { x: [3, 4], other: ['c'] },
+      ]),
+    ).toEqual([
+      {
+        code: 'OK',
+        outputs: {
+          y: [
+            [-1, -2],
+            [-1, -2],
+          ],
+        },
+      },
       { code: 'OK', outputs: { y: [[-3, -4]] } },
     ])
   })
@@ -274,7 +287,9 @@ describe('a workflow file', () => {
         postprocess(batch) { throw new Error('no such luck') },
       })`,
     )
-    await expect(runOffline(await loaded('throws'), [{ x: [1] }])).rejects.toThrow('throws@1 failed in postprocess: no such luck')
+    await expect(runOffline(await loaded('throws'), [{ x: [1] }])).rejects.toThrow(
+      'throws@1 failed in postprocess: no such luck',
+    )
   })
 })
 
@@ -295,18 +310,37 @@ describe('a folder with only a model', () => {
   it('takes one row a batch where the first dimension is 1', async () => {
     put(
       'workflows/one/1/model.onnx',
-      graph({ inputs: [{ name: 'x', dtype: 'f32', shape: [1, 2] }], outputs: [{ name: 'y', dtype: 'f32', shape: [1, 2] }] }),
+      graph({
+        inputs: [{ name: 'x', dtype: 'f32', shape: [1, 2] }],
+        outputs: [{ name: 'y', dtype: 'f32', shape: [1, 2] }],
+      }),
     )
     const { version, description } = await load('one')
     expect(description.batchRowsMax).toBe(1)
-    const [answer] = await runOffline(version!, [{ x: [[1, 2], [3, 4]] }])
-    expect(answer!.outputs!.y).toEqual([[-1, -2], [-3, -4]])
+    const [answer] = await runOffline(version!, [
+      {
+        x: [
+          [1, 2],
+          [3, 4],
+        ],
+      },
+    ])
+    expect(answer!.outputs!.y).toEqual([
+      [-1, -2],
+      [-3, -4],
+    ])
   })
 
   it('fails where a dimension has no size', async () => {
     put('workflows/free/1/model.onnx', graph({ inputs: [{ name: 'x', dtype: 'f32', shape: ['N', 'T'] }] }))
     expect(await reason('free')).toContain("tensor 'x' is f32[*,*]: dimension 1 is free")
-    put('workflows/four/1/model.onnx', graph({ inputs: [{ name: 'x', dtype: 'f32', shape: [4, 2] }], outputs: [{ name: 'y', dtype: 'f32', shape: [4, 2] }] }))
+    put(
+      'workflows/four/1/model.onnx',
+      graph({
+        inputs: [{ name: 'x', dtype: 'f32', shape: [4, 2] }],
+        outputs: [{ name: 'y', dtype: 'f32', shape: [4, 2] }],
+      }),
+    )
     expect(await reason('four')).toContain("model input 'x' is f32[4,2]: its first dimension, the rows, is free or 1")
     put('workflows/empty/1/notes.txt', '')
     expect(await reason('empty')).toContain('neither a workflow.ts or workflow.js nor a model file')
@@ -314,7 +348,8 @@ describe('a folder with only a model', () => {
 })
 
 describe('golden requests', () => {
-  const golden = (y: unknown, more: object = {}): string => JSON.stringify([{ inputs: { x: [[1, 2]] }, outputs: { y }, ...more }])
+  const golden = (y: unknown, more: object = {}): string =>
+    JSON.stringify([{ inputs: { x: [[1, 2]] }, outputs: { y }, ...more }])
 
   it('let a version through that answers them', async () => {
     put('workflows/good/1/model.onnx', graph({}))
@@ -331,7 +366,9 @@ describe('golden requests', () => {
     const { description } = await load('bad')
     expect(description.state).toBe('failed')
     expect(description.golden).toEqual({ passed: 0, failed: 1 })
-    expect(description.reason).toBe('1 of 1 golden requests failed: golden.json[0]: outputs.y[0][1] is -2, expected -2.5 within 0.00001')
+    expect(description.reason).toBe(
+      '1 of 1 golden requests failed: golden.json[0]: outputs.y[0][1] is -2, expected -2.5 within 0.00001',
+    )
   })
 
   it('fail a version when they are not what they should be', async () => {
@@ -347,7 +384,10 @@ describe('golden requests', () => {
 
 describe('a version that cannot serve says why', () => {
   async function fails(body: string, files: Record<string, string | Uint8Array> = {}): Promise<string> {
-    put('workflows/w/1/workflow.ts', `import { column, defineWorkflow, fact, field, onnx } from '@millrace/workflow'\n${body}`)
+    put(
+      'workflows/w/1/workflow.ts',
+      `import { column, defineWorkflow, fact, field, onnx } from '@millrace/workflow'\n${body}`,
+    )
     for (const [name, content] of Object.entries(files)) put(`workflows/w/1/${name}`, content)
     return reason('w')
   }
@@ -379,8 +419,16 @@ describe('a version that cannot serve says why', () => {
       `export default defineWorkflow({ ${io}, facts: { f: fact('accounts', { by: 't', fields: { taste: field('f32') }, missing: 'refuse' }) }, ${post} })`,
       "facts.f: table 'accounts' has u64 keys, input 't' is string",
     ],
-    ['a tensor of another name', `export default defineWorkflow({ ${io}, model: onnx('m.onnx', { inputs: { z: 'f32' } }) })`, "model.inputs.z: the model has 'x' f32[*,2]"],
-    ['a tensor of another type', `export default defineWorkflow({ ${io}, model: onnx('m.onnx', { inputs: { x: 'i64' } }) })`, 'model.inputs.x is declared i64, the model has f32'],
+    [
+      'a tensor of another name',
+      `export default defineWorkflow({ ${io}, model: onnx('m.onnx', { inputs: { z: 'f32' } }) })`,
+      "model.inputs.z: the model has 'x' f32[*,2]",
+    ],
+    [
+      'a tensor of another type',
+      `export default defineWorkflow({ ${io}, model: onnx('m.onnx', { inputs: { x: 'i64' } }) })`,
+      'model.inputs.x is declared i64, the model has f32',
+    ],
     [
       'an output that nobody writes',
       `export default defineWorkflow({ inputs: { x: column('f32', { shape: [2] }) }, outputs: { label: column('string') }, model: onnx('m.onnx') })`,

@@ -54,7 +54,8 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     if (goldens.length > 0) {
       const failures = await checkGolden(version, goldens)
       golden = { passed: goldens.length - failures.length, failed: failures.length }
-      if (failures.length > 0) throw new Error(`${failures.length} of ${goldens.length} golden requests failed: ${failures[0]!}`)
+      if (failures.length > 0)
+        throw new Error(`${failures.length} of ${goldens.length} golden requests failed: ${failures[0]!}`)
     }
 
     enter('warming')

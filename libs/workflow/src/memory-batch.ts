@@ -54,7 +54,12 @@ export function memoryBatch(signature: Signature, parts: readonly Part[]): Batch
 }
 
 /** Values `begin .. end - 1` of output columns, copied out of the batch. */
-export function slice(specs: readonly ColumnSpec[], outputs: BatchColumns['outputs'], rows: Range, request: number): ColumnValues {
+export function slice(
+  specs: readonly ColumnSpec[],
+  outputs: BatchColumns['outputs'],
+  rows: Range,
+  request: number,
+): ColumnValues {
   return Object.fromEntries(
     specs.map((spec) => {
       const column = outputs[spec.name]!
@@ -78,9 +83,15 @@ export function join(specs: readonly ColumnSpec[], parts: readonly ColumnValues[
     specs.map((spec) => {
       const columns = (spec.per === 'row' ? parts : parts.slice(0, 1)).map((part) => part[spec.name]!)
       if (spec.ragged)
-        return [spec.name, Strings.of((columns as Strings[]).flatMap((column) => bytesOf(column.spans, column.heap, 0, column.length)))]
+        return [
+          spec.name,
+          Strings.of((columns as Strings[]).flatMap((column) => bytesOf(column.spans, column.heap, 0, column.length))),
+        ]
       const dense = columns as Float32Array[]
-      const out = denseArray(spec.dtype as DenseDType, dense.reduce((sum, column) => sum + column.length, 0)) as Float32Array
+      const out = denseArray(
+        spec.dtype as DenseDType,
+        dense.reduce((sum, column) => sum + column.length, 0),
+      ) as Float32Array
       let at = 0
       for (const column of dense) {
         out.set(column, at)

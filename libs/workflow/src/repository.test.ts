@@ -19,11 +19,21 @@ function put(...paths: string[]): void {
 
 describe('readRepository', () => {
   it('lists versions by name, then number, whatever the file system says', () => {
-    put('workflows/b/10/model.onnx', 'workflows/b/2/workflow.js', 'workflows/B/1/model.onnx', 'workflows/a.x/1/workflow.ts')
+    put(
+      'workflows/b/10/model.onnx',
+      'workflows/b/2/workflow.js',
+      'workflows/B/1/model.onnx',
+      'workflows/a.x/1/workflow.ts',
+    )
     put('rules.json', 'facts/data.mdb', 'README.md')
     const repository = readRepository(folder)
     expect(repository.problems).toEqual([])
-    expect(repository.versions.map(({ name, version }) => `${name}@${version}`)).toEqual(['B@1', 'a.x@1', 'b@2', 'b@10'])
+    expect(repository.versions.map(({ name, version }) => `${name}@${version}`)).toEqual([
+      'B@1',
+      'a.x@1',
+      'b@2',
+      'b@10',
+    ])
     expect(repository.versions.map(({ workflowFile }) => workflowFile)).toEqual([
       null,
       join(folder, 'workflows/a.x/1/workflow.ts'),
@@ -43,7 +53,12 @@ describe('readRepository', () => {
   })
 
   it('says what is wrong and where, and serves the rest', () => {
-    put('workflows/a/v2/workflow.ts', 'workflows/a/1/model.onnx', 'workflows/b c/1/model.onnx', 'workflows/d/workflow.ts')
+    put(
+      'workflows/a/v2/workflow.ts',
+      'workflows/a/1/model.onnx',
+      'workflows/b c/1/model.onnx',
+      'workflows/d/workflow.ts',
+    )
     put('workflows/a/0/model.onnx', 'rules.json', 'rules.ts')
     const { problems, versions } = readRepository(folder)
     expect(versions.map(({ name, version }) => [name, version])).toEqual([['a', 1]])

@@ -55,7 +55,12 @@ function readVersions(workflows: string, name: string, problems: string[]): Vers
       continue
     }
     const file = workflowFiles.find((candidate) => existsSync(join(at, candidate)))
-    versions.push({ name, version: Number(version), path: at, workflowFile: file === undefined ? null : join(at, file) })
+    versions.push({
+      name,
+      version: Number(version),
+      path: at,
+      workflowFile: file === undefined ? null : join(at, file),
+    })
   }
   if (versions.length === 0) problems.push(`${path} has no version: put its files into ${join(path, '1')}`)
   return versions

@@ -89,4 +89,3 @@ function mapOutputs(version: LoadedVersion, from: Tensors, batch: BatchContext):
     ;(into as Float32Array).set(tensor.data as Float32Array)
   }
 }
-

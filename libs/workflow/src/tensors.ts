@@ -27,7 +27,10 @@ export class ModelInputs {
       return { spec, buffer: empty, given: false, tensor: { dtype: spec.dtype, shape: [], data: empty } }
     })
     this.into = Object.fromEntries(
-      this.slots.map((slot) => [slot.spec.name, (shape: readonly number[], data?: DenseArray) => give(slot, shape, data)]),
+      this.slots.map((slot) => [
+        slot.spec.name,
+        (shape: readonly number[], data?: DenseArray) => give(slot, shape, data),
+      ]),
     ) as ModelInputs['into']
     this.tensors = Object.fromEntries(this.slots.map((slot) => [slot.spec.name, slot.tensor as Tensor]))
   }
@@ -40,7 +43,8 @@ export class ModelInputs {
   /** Throws an Error that names the input that `preprocess` left out. */
   check(): void {
     for (const slot of this.slots)
-      if (!slot.given) throw new Error(`preprocess gave no model input '${slot.spec.name}' (${describeSpec(slot.spec)})`)
+      if (!slot.given)
+        throw new Error(`preprocess gave no model input '${slot.spec.name}' (${describeSpec(slot.spec)})`)
   }
 }
 
@@ -49,7 +53,9 @@ function give(slot: Slot, shape: readonly number[], data?: DenseArray): DenseArr
   const tensor = slot.tensor
   if (data !== undefined) {
     if (data.length !== length)
-      throw new Error(`model input '${slot.spec.name}' of shape [${shape.join(',')}] takes ${length} elements, not ${data.length}`)
+      throw new Error(
+        `model input '${slot.spec.name}' of shape [${shape.join(',')}] takes ${length} elements, not ${data.length}`,
+      )
     if (data.constructor.name !== slot.buffer.constructor.name)
       throw new Error(`model input '${slot.spec.name}' is ${slot.spec.dtype}, not a ${data.constructor.name}`)
     tensor.data = data

@@ -13,7 +13,11 @@ import { runOffline } from './offline'
  */
 export async function warm(version: LoadedVersion, goldens: readonly Golden[], budgetMs: number): Promise<void> {
   const begun = nowUs()
-  for (let rows = 1; rows <= version.rowsMax && nowUs() - begun < budgetMs * 1000; rows = nextSize(rows, version.rowsMax)) {
+  for (
+    let rows = 1;
+    rows <= version.rowsMax && nowUs() - begun < budgetMs * 1000;
+    rows = nextSize(rows, version.rowsMax)
+  ) {
     if (goldens.length > 0) await runOffline(version, repeat(version, goldens, rows), { batchRows: rows })
     else await warmModel(version, rows)
   }
@@ -50,7 +54,17 @@ async function warmModel(version: LoadedVersion, rows: number): Promise<void> {
     Object.fromEntries(
       model.inputs.map(({ name, dtype, shape }) => {
         const filled = shape.map((n) => n ?? rows)
-        return [name, { dtype, shape: filled, data: denseArray(dtype, filled.reduce((product, n) => product * n, 1)) }]
+        return [
+          name,
+          {
+            dtype,
+            shape: filled,
+            data: denseArray(
+              dtype,
+              filled.reduce((product, n) => product * n, 1),
+            ),
+          },
+        ]
       }),
     ),
   )

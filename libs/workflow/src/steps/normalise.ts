@@ -1,5 +1,13 @@
 /** Numbers of a column: everything but 64-bit integers. */
-export type Numbers = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array
+export type Numbers =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
 
 /*
  * Every step reads whole columns and writes into a row-major matrix: element `j` of row `i` goes to

@@ -1,0 +1,20 @@
+import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
+import { affinityOf } from '@millrace/pool'
+import { readConfig, type Config } from '@millrace/server'
+
+/** The demo, where it is beside this package: what is served when nothing else is said. */
+const demo = join(__dirname, '../../demo/repository')
+
+/** The configuration of the environment; `--repository` before MILLRACE_REPOSITORY before the demo. */
+export function configuration(repository: string | undefined): Config {
+  const env = repository === undefined ? process.env : { ...process.env, MILLRACE_REPOSITORY: resolve(repository) }
+  const cpus = affinityOf(process.pid, process.pid) ?? Array.from({ length: availableParallelism() }, (_, cpu) => cpu)
+  return readConfig(env, { ...(existsSync(demo) ? { repository: demo } : {}), cpus: [...cpus] })
+}
+
+/** The repository alone, for commands that need nothing else. */
+export function repositoryPath(given: string | undefined): string {
+  return resolve(given ?? process.env['MILLRACE_REPOSITORY'] ?? demo)
+}

@@ -1,0 +1,84 @@
+import { Command, CommanderError } from 'commander'
+import { ConfigError } from '@millrace/server'
+import { check } from './check'
+import { config } from './config'
+import { explain, type ExplainOptions } from './explain'
+import { Exit, paint, UsageError } from './output'
+import { score } from './score'
+import { serve } from './serve'
+
+const examples = `
+Examples:
+  millrace serve --repository models
+  millrace check models
+  millrace score request.json
+  millrace explain --objective title-ranking --subject account-42
+  MILLRACE_LANES=auto millrace config
+
+Exit codes: 0 good, 1 the answer is no, 2 wrong usage.`
+
+/** Runs the command line `argv` (as in process.argv); sets the exit code. */
+export function main(argv: readonly string[]): void {
+  const program = new Command('millrace')
+    .description('Hundreds of models behind one API. Servers are configured by environment variables: millrace config.')
+    .exitOverride()
+    .showHelpAfterError('(--help shows the options)')
+    .addHelpText('after', examples)
+  const repository = [
+    '-r, --repository <folder>',
+    'repository of workflows; else MILLRACE_REPOSITORY, else the demo',
+  ] as const
+  const json = ['--json', 'print JSON'] as const
+
+  program
+    .command('serve')
+    .description('serve a repository until SIGTERM')
+    .option(...repository)
+    .action((options: { repository?: string }) => serve(options))
+  program
+    .command('score')
+    .description('send a request from a JSON file and show the answer')
+    .argument('<file>', 'a request, or a list of them, in the JSON twin of the wire; - for stdin')
+    .option('-u, --url <url>', 'data port of the server', 'http://127.0.0.1:8080')
+    .option(...json)
+    .action(async (file: string, options: { url: string; json?: boolean }) => exit(await score(file, options)))
+  program
+    .command('check')
+    .description('load every version of a repository, run its golden requests, compile its rules')
+    .argument('[repository]', 'its folder; else MILLRACE_REPOSITORY, else the demo')
+    .option(...json)
+    .action(async (path: string | undefined, options: { json?: boolean }) => exit(await check(path, options)))
+  program
+    .command('explain')
+    .description('which rule decides for a request, and why each other one does not')
+    .argument('[file]', 'a request in the JSON twin; - for stdin')
+    .option('-o, --objective <name>', 'instead of a file, or over its own')
+    .option('-s, --subject <id>', 'who experiments allocate by')
+    .option(...repository)
+    .option(...json)
+    .action(async (file: string | undefined, options: ExplainOptions) => exit(await explain(file, options)))
+  program
+    .command('config')
+    .description('every environment variable, its value, where it came from')
+    .option(...repository)
+    .option(...json)
+    .action((options: { json?: boolean; repository?: string }) => exit(config(options)))
+
+  program.parseAsync(argv).catch(fail)
+}
+
+function exit(code: number): void {
+  process.exitCode = code
+}
+
+function fail(error: unknown): void {
+  if (error instanceof CommanderError) {
+    // Help and version are good; commander has written everything else already.
+    process.exitCode = error.exitCode === 0 ? Exit.good : Exit.usage
+    return
+  }
+  process.stderr.write(
+    `${paint('red', 'millrace', process.stderr)}: ${error instanceof Error ? error.message : String(error)}\n`,
+  )
+  process.exitCode = error instanceof UsageError || error instanceof ConfigError ? Exit.usage : Exit.no
+}

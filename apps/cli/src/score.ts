@@ -1,0 +1,82 @@
+import { Exit, paint, print, printJson, table } from './output'
+import { readRequest } from './read-request'
+
+const rowsShown = 20
+
+interface Reply {
+  readonly code: string
+  readonly message?: string
+  readonly workflow?: string
+  readonly version?: number
+  readonly rule?: string
+  readonly cell?: string | null
+  readonly outputs?: Readonly<Record<string, unknown>>
+  readonly timings_us?: Readonly<Record<string, number>>
+}
+
+/** Sends the request of a file (or a list of them) and shows the answer; exit 1 when one was refused. */
+export async function score(file: string, { url, json }: { url: string; json?: boolean }): Promise<number> {
+  const request = readRequest(file)
+  const replies = await send(url, request)
+  if (json === true) printJson(Array.isArray(request) ? replies : replies[0])
+  else replies.forEach((reply) => show(reply))
+  return replies.every(({ code }) => code === 'OK') ? Exit.good : Exit.no
+}
+
+async function send(url: string, request: unknown): Promise<Reply[]> {
+  let response: Response
+  try {
+    response = await fetch(new URL('/v1/score', url), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(request),
+    })
+  } catch (error) {
+    const cause = (error as { cause?: { message?: string; code?: string } }).cause
+    throw new Error(
+      `${url}: ${cause?.message || cause?.code || (error as Error).message}; is the server running? (millrace serve)`,
+    )
+  }
+  const replies = (await response.json()) as Reply | Reply[]
+  return Array.isArray(replies) ? replies : [replies]
+}
+
+function show({ code, message, workflow, version, rule, cell, outputs, timings_us }: Reply): void {
+  const route =
+    workflow === undefined ? '' : `  ${workflow}@${version}, rule ${rule}${(cell ?? null) === null ? '' : `, cell ${cell}`}`
+  print(`${paint(code === 'OK' ? 'green' : 'red', code)}${route}`)
+  if (message !== undefined) print(message)
+  if (outputs !== undefined) showOutputs(outputs)
+  if (timings_us !== undefined)
+    print(
+      paint(
+        'dim',
+        Object.entries(timings_us)
+          .map(([stage, us]) => `${stage} ${us} us`)
+          .join(', '),
+      ),
+    )
+}
+
+/** Columns per row side by side; those per request above them. */
+function showOutputs(outputs: Readonly<Record<string, unknown>>): void {
+  const columns = Object.entries(outputs)
+  const perRow = columns.filter((column): column is [string, unknown[]] => Array.isArray(column[1]))
+  for (const [name, value] of columns) if (!Array.isArray(value)) print(`${name}: ${short(value)}`)
+  if (perRow.length === 0) return
+  const rows = Math.max(...perRow.map(([, values]) => values.length))
+  const shown = Math.min(rows, rowsShown)
+  print(
+    table([
+      ['row', ...perRow.map(([name]) => name)],
+      ...Array.from({ length: shown }, (_, row) => [String(row), ...perRow.map(([, values]) => short(values[row]))]),
+    ]),
+  )
+  if (rows > shown) print(paint('dim', `... ${rows - shown} more rows (--json shows all)`))
+}
+
+function short(value: unknown): string {
+  if (typeof value === 'number' && !Number.isInteger(value)) return String(Number(value.toPrecision(6)))
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
