@@ -39,7 +39,7 @@ export function readGolden(folder: string): Golden[] {
       try {
         json = JSON.parse(readFileSync(file, 'utf8'))
       } catch (error) {
-        throw new Error(`${name} is not JSON: ${messageOf(error)}`)
+        throw new Error(`${name} is not JSON: ${messageOf(error)}`, { cause: error })
       }
       const parsed = goldenSchema.safeParse(json)
       if (!parsed.success) {

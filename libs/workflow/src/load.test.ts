@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { mlpGraph, writeOnnx, type OnnxGraph } from '@millrace/engine'
 import { MemoryStore } from '@millrace/facts'
-import { Engines, loadVersion, readRepository, runOffline, runRepository, type LoadResult } from './index'
+import {
+  Engines,
+  loadVersion,
+  readRepository,
+  runOffline,
+  runRepository,
+  type LoadResult,
+  type OfflineAnswer,
+} from './index'
 import type { VersionState } from './description'
 
 /*

@@ -24,7 +24,7 @@ interface Job {
 
 /**
  * The same workflow as in the server, over a list of requests: each is the `inputs` object of a JSON request. Requests
- * are batched in order, larger ones are split over batches. Answers come in the order of the requests.
+ * are batched in order; only those that are larger than a batch are split over several. Answers come in the order of the requests.
  *
  * Rejects with what user code, the store or the engine threw: offline, a bug is for the one who runs it.
  */
@@ -59,7 +59,7 @@ function parse(version: LoadedVersion, json: unknown): Job {
   }
 }
 
-/** Rows in order, cut into batches of `rowsMax`. */
+/** As the server's queue does: rows in order; a request that fits into a batch is never cut. */
 function* batches(jobs: readonly Job[], rowsMax: number): Generator<JobPart[]> {
   let batch: JobPart[] = []
   let rows = 0
@@ -67,14 +67,15 @@ function* batches(jobs: readonly Job[], rowsMax: number): Generator<JobPart[]> {
     const request = job.request
     if (request === null) continue
     for (let begin = 0; begin < request.rows; ) {
-      const end = Math.min(request.rows, begin + rowsMax - rows)
+      const end = Math.min(request.rows, begin + rowsMax)
+      if (rows + end - begin > rowsMax) {
+        yield batch
+        batch = []
+        rows = 0
+      }
       batch.push({ job, request, begin, end })
       rows += end - begin
       begin = end
-      if (rows < rowsMax) continue
-      yield batch
-      batch = []
-      rows = 0
     }
   }
   if (batch.length > 0) yield batch
