@@ -248,7 +248,8 @@ function nodesOf(model: GraphModel): readonly GraphNode[] {
 
 /**
  * The outputs' specs. Where the file does not say them, two runs on zeros do: with one and with two rows, and
- * what differs between them is free. The run also finds operations that no kernel here computes.
+ * what differs between them is free; rows alone are where two rows of zeros do not suit the model. The run also finds
+ * operations that no kernel here computes.
  */
 async function outputSpecs(core: typeof Core, file: TfjsFile, network: Network): Promise<TensorSpec[]> {
   const said = network.outputs.every((output) => output.dtype !== null && output.shape !== null)
@@ -260,13 +261,14 @@ async function outputSpecs(core: typeof Core, file: TfjsFile, network: Network):
     )
   const one = knowable ? await dryRun(core, file, network, 1, said) : null
   if (said) return network.outputs.map(({ name, dtype, shape }) => ({ name, dtype: dtype!, shape: shape! }))
-  const two = await dryRun(core, file, network, 2, false)
+  const two = await dryRun(core, file, network, 2, true)
   return network.outputs.map(({ name, dtype, shape }, i) => {
-    const [first, second] = [one![i]!, two![i]!]
+    const first = one![i]!
+    const isFree = (n: number, d: number): boolean => (two === null ? d === 0 : n !== two[i]!.shape[d])
     return {
       name,
       dtype: dtype ?? dtypeOf(file, 'output', name, first.dtype),
-      shape: shape ?? first.shape.map((n, d) => (n === second.shape[d] ? n : null)),
+      shape: shape ?? first.shape.map((n, d) => (isFree(n, d) ? null : n)),
     }
   })
 }
