@@ -1,13 +1,17 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { figure, machine, writeResults } from './report'
-import { benchMemory, benchRoad, roadTable } from './road/road'
+import { figure, machine, median, writeResults } from './report'
+import { engineAlone } from './road/engine-alone'
+import { benchHeap } from './road/heap'
+import { benchMemory } from './road/memory'
+import { benchRoad, roadTable } from './road/road'
 import { benchStage, stageTable } from './stage/stage'
 
-const help = `npm run bench -- [stage] [road] [memory] [options]
+const help = `npm run bench -- [stage] [road] [heap] [memory] [options]
 
   stage    what each step of the road costs, in one process
   road     end to end, against a bare uWebSockets.js echo of the same frames
+  heap     bytes that the front thread allocates for a WebSocket request
   memory   resident memory after 0.5 and after 5 million requests
 
   --smoke        as short as it gets: that everything runs and answers rightly, not how fast
@@ -16,7 +20,7 @@ const help = `npm run bench -- [stage] [road] [memory] [options]
   --seconds N    length of a run of road (3)
   --help
 
-Without a name: stage and road. Results go to bench/results as JSON. Compare ratios within one run only.`
+Without a name: stage, road and heap. Results go to bench/results as JSON. Compare ratios within one run only.`
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -30,8 +34,8 @@ async function main(): Promise<void> {
     },
   })
   if (values.help) return console.log(help)
-  const suites = positionals.length > 0 ? positionals : ['stage', 'road']
-  const unknown = suites.find((suite) => !['stage', 'road', 'memory'].includes(suite))
+  const suites = positionals.length > 0 ? positionals : ['stage', 'road', 'heap']
+  const unknown = suites.find((suite) => !['stage', 'road', 'heap', 'memory'].includes(suite))
   if (unknown !== undefined) throw new RangeError(`there is no suite '${unknown}'\n\n${help}`)
   const { smoke } = values
   const { cpu, cores, node, date, command } = machine()
@@ -52,9 +56,22 @@ async function main(): Promise<void> {
       onProgress: say,
     })
     console.log(`${roadTable(results)}\n`)
+    const alone = await engineAlone(smoke ? 100 : 10_000)
+    const idle = results.find(({ scenario }) => scenario.sockets * scenario.inFlight === 1)
+    if (idle !== undefined) {
+      const p50 = median(idle.road.map(({ latencyUs }) => latencyUs.p50))
+      console.log(
+        `one HTTP request on an idle server: p50 ${figure(p50)} us, of which the engine alone ${figure(alone)} us\n`,
+      )
+    }
     const failed = results.flatMap(({ road }) => road).filter(({ errors, replies }) => errors > 0 || replies === 0)
     if (failed.length > 0) throw new Error(`${failed.length} runs had errors or no replies`)
-    if (!smoke) save('road', results)
+    if (!smoke) save('road', { engineAloneUs: alone, loads: results })
+  }
+  if (suites.includes('heap')) {
+    const result = await benchHeap(smoke ? 300 : 3000)
+    console.log(`heap of the front thread: ${figure(result.bytesPerRequest)} bytes a WebSocket request\n`)
+    if (!smoke) save('heap', result)
   }
   if (suites.includes('memory')) {
     const result = await benchMemory(smoke ? 20_000 : 5_000_000, say)

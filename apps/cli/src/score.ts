@@ -43,7 +43,9 @@ async function send(url: string, request: unknown): Promise<Reply[]> {
 
 function show({ code, message, workflow, version, rule, cell, outputs, timings_us }: Reply): void {
   const route =
-    workflow === undefined ? '' : `  ${workflow}@${version}, rule ${rule}${(cell ?? null) === null ? '' : `, cell ${cell}`}`
+    workflow === undefined
+      ? ''
+      : `  ${workflow}@${version}, rule ${rule}${(cell ?? null) === null ? '' : `, cell ${cell}`}`
   print(`${paint(code === 'OK' ? 'green' : 'red', code)}${route}`)
   if (message !== undefined) print(message)
   if (outputs !== undefined) showOutputs(outputs)

@@ -1,0 +1,201 @@
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const bin = join(__dirname, '../bin/millrace.js')
+const fixtures = join(__dirname, '../../../test/fixtures/repository')
+const demo = join(__dirname, '../../demo/repository')
+const plainEnv = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MILLRACE_')))
+
+function run(args: readonly string[], options: { env?: Record<string, string>; input?: string } = {}) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...args], {
+    encoding: 'utf8',
+    env: { ...plainEnv, ...options.env },
+    input: options.input,
+  })
+  return { status, stdout, stderr }
+}
+
+describe('usage', () => {
+  it.each([[['--help']], [['serve', '--help']], [['score', '--help']], [['check', '--help']], [['config', '--help']]])(
+    '%j helps and is good',
+    (args) => {
+      const { status, stdout } = run(args)
+      expect(status).toBe(0)
+      expect(stdout).toContain('Usage: millrace')
+    },
+  )
+
+  it.each([
+    [['frob'], "unknown command 'frob'"],
+    [['score'], "missing required argument 'file'"],
+    [['check', '--frob'], "unknown option '--frob'"],
+    [['score', 'no-such-file.json'], 'no-such-file.json: ENOENT'],
+    [['explain'], '--objective'],
+  ])('%j is wrong usage', (args, message) => {
+    const { status, stderr, stdout } = run(args)
+    expect(status).toBe(2)
+    expect(stderr).toContain(message)
+    expect(stdout).toBe('')
+  })
+
+  it('has no colour in a pipe', () => {
+    expect(run(['check', demo]).stdout).not.toContain('\u001b[')
+  })
+})
+
+describe('config', () => {
+  it('shows values and where they came from', () => {
+    const env = { MILLRACE_PORT: '9999', MILLRACE_ARENA_BYTES: '32MiB' }
+    const rows = JSON.parse(run(['config', '--json'], { env }).stdout) as {
+      name: string
+      value: string
+      source: string
+    }[]
+    expect(rows.find(({ name }) => name === 'MILLRACE_PORT')).toMatchObject({ value: '9999', source: 'environment' })
+    expect(rows.find(({ name }) => name === 'MILLRACE_HOST')).toMatchObject({ value: '127.0.0.1', source: 'default' })
+    expect(run(['config'], { env }).stdout).toMatch(/MILLRACE_PORT +9999 +environment/)
+  })
+
+  it('names the nearest valid variable', () => {
+    const { status, stderr } = run(['config'], { env: { MILLRACE_PROT: '1' } })
+    expect(status).toBe(2)
+    expect(stderr).toContain('MILLRACE_PROT: there is no such variable; the nearest is MILLRACE_PORT')
+  })
+})
+
+describe('check', () => {
+  const copy = mkdtempSync(join(tmpdir(), 'millrace-check-'))
+  afterAll(() => rmSync(copy, { recursive: true }))
+
+  it('finds the demo good, signatures and golden requests and all', () => {
+    const { status, stdout } = run(['check', demo])
+    expect(stdout).toContain('ready  title-ranking@1')
+    expect(stdout).toContain('golden requests passed')
+    expect(stdout).toContain('title: string')
+    expect(stdout).toContain('is good')
+    expect(status).toBe(0)
+  })
+
+  it('says what is wrong and where', () => {
+    cpSync(fixtures, copy, { recursive: true })
+    writeFileSync(join(copy, 'workflows/echo/1/golden.json'), '[{"inputs": {"id": 1}, "code": "OK"}]')
+    writeFileSync(join(copy, 'workflows/slow/1/workflow.ts'), 'export default 7')
+    writeFileSync(join(copy, 'rules.json'), '{"objectives": {"echo": {"default": "echo@9"}}}')
+    const { status, stdout } = run(['check', copy, '--json'])
+    const { problems, versions } = JSON.parse(stdout) as {
+      problems: string[]
+      versions: { name: string; state: string }[]
+    }
+    expect(status).toBe(1)
+    expect(versions.find(({ name }) => name === 'mlp')?.state).toBe('ready')
+    expect(problems).toEqual([
+      expect.stringMatching(/^echo@1: 1 of 1 golden requests failed: golden\.json\[0\]: code is INVALID_ARGUMENT/),
+      expect.stringMatching(/^slow@1: .*workflow\.ts: its default export is not made by defineWorkflow/),
+      expect.stringMatching(/rules\.json: .*echo@9 is not loaded/),
+    ])
+  })
+})
+
+describe('explain', () => {
+  it('says which rule decides, and why the others do not', () => {
+    const { status, stdout } = run(['explain', '-o', 'flight-delay', '-s', 'account-42', '--json', '-r', demo])
+    expect(status).toBe(0)
+    const { decision, rules } = JSON.parse(stdout) as {
+      decision: { rule: string; cell: string }
+      rules: { rule: string; matched: boolean }[]
+    }
+    expect(decision.rule).toBe('flight-delay-network')
+    expect(rules.map(({ rule, matched }) => [rule, matched])).toEqual([
+      ['flight-delay-network', true],
+      ['default', false],
+    ])
+  })
+
+  it('takes a request from stdin, and says no for an objective that is not there', () => {
+    const { status, stdout } = run(['explain', '-', '-r', demo], { input: '{"objective": "frob"}' })
+    expect(status).toBe(1)
+    expect(stdout).toContain("there is no objective 'frob'; there are")
+  })
+})
+
+describe('serve and score', () => {
+  let server: ChildProcess
+  let out = ''
+  let url = ''
+
+  beforeAll(async () => {
+    server = spawn(process.execPath, [bin, 'serve', '-r', demo], {
+      env: {
+        ...plainEnv,
+        MILLRACE_PORT: '0',
+        MILLRACE_ADMIN_PORT: '0',
+        MILLRACE_LOG_LEVEL: 'warn',
+        MILLRACE_ARENA_BYTES: '64MiB',
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await new Promise<void>((resolve, reject) => {
+      server.once('exit', (code) => reject(new Error(`serve ended with ${code}: ${out}`)))
+      server.stdout!.on('data', (piece: Buffer) => {
+        out += piece.toString()
+        if (out.includes('curl')) resolve()
+      })
+    })
+    url = /serves at (http:\S+)/.exec(out)![1]!
+  })
+
+  afterAll(async () => {
+    if (server.exitCode !== null) return
+    const gone = new Promise((resolve) => server.once('exit', resolve))
+    server.kill('SIGTERM')
+    await gone
+  })
+
+  it('prints the objectives and a line that works when it is pasted', async () => {
+    expect(out).toMatch(/title-ranking +title-ranking@1/)
+    expect(out).toMatch(/flight-delay +flight-delay@1, flight-delay@2/)
+    const line = /^ {2}(curl .*)$/m.exec(out)![1]!
+    expect(JSON.parse(await paste(line))).toMatchObject({ code: 'OK', workflow: 'flight-delay' })
+  })
+
+  it('shows an answer as a table, or as JSON', () => {
+    const file = join(demo, 'requests/title-ranking.json')
+    const { status, stdout } = run(['score', file, '-u', url])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^OK {2}title-ranking@1, rule default\nrow +score +rank\n0 +\d/)
+    const json = JSON.parse(run(['score', file, '-u', url, '--json']).stdout) as { outputs: { rank: number[] } }
+    expect([...json.outputs.rank].sort()).toEqual([1, 2, 3, 4, 5, 6])
+  })
+
+  it('says no when a request is refused', () => {
+    const { status, stdout } = run(['score', '-', '-u', url], {
+      input: '[{"objective": "title-ranking"}, {"objective": "frob"}]',
+    })
+    expect(status).toBe(1)
+    expect(stdout).toContain('INVALID_ARGUMENT')
+    expect(stdout).toContain('NOT_FOUND')
+  })
+
+  it('says that no server is there', () => {
+    const { status, stderr } = run(['score', '-', '-u', 'http://127.0.0.1:1'], { input: '{}' })
+    expect(status).toBe(1)
+    expect(stderr).toContain('is the server running?')
+  })
+
+  it('ends with 0 after SIGTERM', async () => {
+    const ended = new Promise((resolve) => server.once('exit', resolve))
+    server.kill('SIGTERM')
+    expect(await ended).toBe(0)
+  })
+})
+
+/** Runs a printed curl line in a shell; where there is no curl, sends what it would send. */
+async function paste(line: string): Promise<string> {
+  if (spawnSync('curl', ['--version']).status === 0) return execFileSync('/bin/sh', ['-c', line], { encoding: 'utf8' })
+  const [, target, header, body] = /^curl -s (\S+) -H '([^']*)' -d '(.*)'$/.exec(line)!
+  const [name, value] = header!.split(': ')
+  const response = await fetch(target!, { method: 'POST', headers: { [name!]: value! }, body: body! })
+  return response.text()
+}
