@@ -21,12 +21,14 @@ export interface HttpAnswer {
 
 export interface Served {
   readonly server: Server
+  /** What the supervisor wrote to its log, at every level. */
+  readonly logged: readonly string[]
   /** Closed when the server is stopped by `stopServed`. */
   client(options?: Partial<ClientOptions>): Client
   /** To the data port. */
   post(path: string, body: string | Uint8Array, contentType?: string): Promise<HttpAnswer>
   /** One request or a list in the JSON twin, to `/v1/score`. */
-  json(body: unknown): Promise<{ readonly status: number; readonly body: any }>
+  json(body: unknown): Promise<{ readonly status: number; readonly body: unknown }>
   admin(method: string, path: string, body?: string): Promise<HttpAnswer>
   /** Of the only lane. */
   lane(): Promise<LaneSnapshot>
@@ -47,13 +49,17 @@ export async function serve(env: Readonly<Record<string, string>> = {}, reposito
     ...env,
   }
   const config = readConfig(variables, { repository, cpus })
-  const server = await startServer(config, openLog(config.logLevel))
+  const logged: string[] = []
+  const record = (fields: unknown, message?: string): void => void logged.push(message ?? String(fields))
+  const log = Object.assign(openLog('silent'), { info: record, warn: record, error: record })
+  const server = await startServer(config, log)
   const clients: Client[] = []
   open.add({ server, clients })
   const post: Served['post'] = (path, body, contentType = 'application/json') =>
     http(server.port, 'POST', path, body, { 'content-type': contentType })
   return {
     server,
+    logged,
     post,
     client: (options) => {
       const client = new Client({ url: `http://127.0.0.1:${server.port}`, ...options })

@@ -51,7 +51,7 @@ export class Calls {
 
   /** Marks a call as answered: from here on it only waits for its parts. */
   answered(call: number): void {
-    assert(this.state[call] === CallState.waiting, `call ${call} is answered once`)
+    assert(this.state[call] === CallState.waiting, 'a call is answered once')
     this.state[call] = CallState.answered
     this.waiting--
     if (this.parts[call] === 0) this.free(call)

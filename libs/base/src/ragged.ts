@@ -69,7 +69,7 @@ export class StringsWriter implements Spans {
 
   /** Throws RangeError when the batch's heap is full: the outputs of one batch are larger than its slab. */
   set(i: number, value: string | Uint8Array): void {
-    assert(i >= 0 && i < this.length, `row ${i} of ${this.length}`)
+    assert(i >= 0 && i < this.length, 'a row of the column')
     const begin = this.cursor.used
     const length = typeof value === 'string' ? Buffer.byteLength(value) : value.length
     if (begin + length > this.heap.length)

@@ -97,7 +97,7 @@ function column(builder: Builder, { name, dtype, shape, data, offsets }: WireCol
   const dataVector = nested(builder, data)
   const offsetsVector = offsets === undefined ? 0 : words(builder, offsets)
   const shapeVector = shape === undefined ? 0 : Column.createShapeVector(builder, shape as number[])
-  const nameOffset = builder.createSharedString(name)
+  const nameOffset = builder.createString(name)
   Column.startColumn(builder)
   Column.addName(builder, nameOffset)
   Column.addDtype(builder, DType[dtype])
