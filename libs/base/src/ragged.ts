@@ -67,9 +67,9 @@ export class StringsWriter implements Spans {
     private readonly cursor: HeapCursor,
   ) {}
 
-  /** Throws RangeError when the batch's heap is full: the outputs of one batch are larger than its slab. */
+  /** Throws RangeError for a row that is not there, and when the batch's heap is full: outputs larger than its slab. */
   set(i: number, value: string | Uint8Array): void {
-    assert(i >= 0 && i < this.length, 'a row of the column')
+    if (!(i >= 0 && i < this.length)) throw new RangeError(`row ${i} of ${this.length}`)
     const begin = this.cursor.used
     const length = typeof value === 'string' ? Buffer.byteLength(value) : value.length
     if (begin + length > this.heap.length)
