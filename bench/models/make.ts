@@ -1,5 +1,5 @@
 /*
- * Makes mlp-64.onnx, the network that the benches score: 64-128-64-1, ReLU between, sigmoid at the end, weights
+ * Makes the model of workflow mlp-64, the network that the benches score: 64-128-64-1, ReLU between, sigmoid at the end, weights
  * by He's initialisation (normal, variance 2 / inputs) from a fixed seed. The file is committed; run this to make
  * it again, it comes out the same:
  *
@@ -12,7 +12,7 @@ import { mlpGraph, writeOnnx, type DenseLayer } from '@millrace/engine'
 const random = mulberry32(64)
 const layers = [heLayer(64, 128, 'relu'), heLayer(128, 64, 'relu'), heLayer(64, 1, 'sigmoid')]
 const bytes = writeOnnx(mlpGraph({ input: 'features', output: 'score', layers }))
-const path = join(__dirname, 'mlp-64.onnx')
+const path = join(__dirname, '../repository/workflows/mlp-64/1/model.onnx')
 writeFileSync(path, bytes)
 console.log(`${path}: ${bytes.length} bytes`)
 

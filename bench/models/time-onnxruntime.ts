@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { engineFor } from '@millrace/engine'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 
-const path = join(__dirname, 'mlp-64.onnx')
+const path = join(__dirname, '../repository/workflows/mlp-64/1/model.onnx')
 
 async function main(): Promise<void> {
   const model = await (await engineFor('onnx', []).create({ threads: 1, device: 'cpu' })).load({ format: 'onnx', path })

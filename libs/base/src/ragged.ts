@@ -1,5 +1,3 @@
-import { assert } from './assert'
-
 /**
  * A ragged column: row `i` is `spans[2i + 1]` bytes at `spans[2i]` of the heap. Begin and length, not
  * running offsets, so that all ragged columns of a batch share one heap and rows may come in any order.
