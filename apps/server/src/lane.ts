@@ -113,7 +113,8 @@ export class Lane {
     this.transport.close()
     this.road.close()
     this.eventLoop.disable()
-    await Promise.all(this.pools.map((pool) => pool.close()))
+    // What still runs, runs for nobody.
+    await Promise.all(this.pools.map((pool) => pool.close(0)))
   }
 
   rules(): unknown {

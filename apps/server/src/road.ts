@@ -191,9 +191,9 @@ export class Road implements BatchOwner {
     this.dispatch()
   }
 
-  /** Resolves when nothing waits for an answer and every batch is back. */
+  /** Resolves when nothing waits for an answer; a batch whose requests are all answered may still run. */
   async drained(): Promise<void> {
-    while (this.calls.used > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (this.calls.waiting > 0) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 
   close(): void {
