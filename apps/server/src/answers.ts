@@ -99,6 +99,12 @@ export class Answers {
       if (calls.state[call] === CallState.waiting && calls.deadlineUs[call]! < nowUs) this.expire(call)
   }
 
+  /** Answers every call that waits with a refusal. */
+  failAll(code: Code, message: string): void {
+    for (let call = 0; call < this.calls.capacity; call++)
+      if (this.calls.state[call] === CallState.waiting) this.fail(call, code, message)
+  }
+
   /** Answers a call with a refusal. */
   fail(call: number, code: Code, message: string): void {
     const reply = encodeReply({

@@ -1,4 +1,5 @@
 import { freemem } from 'node:os'
+import { parseCpus } from '@millrace/pool'
 
 /** What a server is told by its environment. Plain data: it crosses process boundaries. */
 export interface Config {
@@ -297,7 +298,7 @@ function parse(variable: Variable, value: string): unknown {
       .split(',')
       .map((part) => part.trim())
       .filter((part) => part !== '')
-  if (variable.kind === 'cpus') return parseCpus(value)
+  if (variable.kind === 'cpus') return parseCpuList(value)
   if (variable.kind === 'choice') {
     return variable.choices!.includes(value) ? value : new Error(`is none of ${variable.choices!.join(', ')}`)
   }
@@ -312,17 +313,13 @@ function parse(variable: Variable, value: string): unknown {
   return new Error(`is not between ${variable.min} and ${variable.max}`)
 }
 
-function parseCpus(value: string): number[] | Error {
-  const cpus = new Set<number>()
-  for (const part of value.split(',').map((one) => one.trim())) {
-    if (part === '' && value.trim() === '') continue
-    const match = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part)
-    const first = Number(match?.[1])
-    const last = Number(match?.[2] ?? match?.[1])
-    if (match === null || last < first) return new Error('is not a list of CPUs, such as 0-3,6')
-    for (let cpu = first; cpu <= last; cpu++) cpus.add(cpu)
+function parseCpuList(value: string): number[] | Error {
+  if (value.trim() === '') return []
+  try {
+    return parseCpus(value)
+  } catch (error) {
+    return error as Error
   }
-  return [...cpus].sort((a, b) => a - b)
 }
 
 /** Levenshtein's distance. */

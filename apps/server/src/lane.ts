@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
-import { Arena, codeNames, type Buckets } from '@millrace/base'
+import { Arena, Code, codeNames, type Buckets } from '@millrace/base'
 import { cpusOfLane, formatCpus, Pool } from '@millrace/pool'
 import { compileRules, explain, type Rules, type Table } from '@millrace/rules'
 import { encodeRequest, requestFromJson } from '@millrace/wire'
@@ -103,13 +103,16 @@ export class Lane {
     return this.transport.port
   }
 
-  /** Stops taking work, answers what was accepted, then closes; or closes when `drainMs` have passed. */
+  /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
     this.road.draining = true
     this.transport.stopListening()
     await Promise.race([this.road.drained(), new Promise((resolve) => setTimeout(resolve, this.config.drainMs))])
     const left = this.road.calls.waiting
-    if (left > 0) this.log.warn({ left }, `${left} requests were not answered in MILLRACE_DRAIN_MS`)
+    if (left > 0) {
+      this.log.warn({ left }, `${left} requests were not answered in MILLRACE_DRAIN_MS`)
+      this.road.answers.failAll(Code.UNAVAILABLE, 'the server stopped before it was answered; send it to another')
+    }
     this.transport.close()
     this.road.close()
     this.eventLoop.disable()

@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process'
-import { createServer } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Config } from './config'
 import type { FromLane, Question, ToLane } from './lane-messages'
@@ -64,11 +64,12 @@ export class Supervisor {
 
   /** Resolves when every lane serves; rejects, with all lanes ended, when one cannot start. */
   static async start(config: Config, log: Log): Promise<Supervisor> {
-    // Lanes share the port (SO_REUSEPORT), so a second server would share it too, without a word.
-    if (config.port !== 0) await checkFree(config.host, config.port)
-    const supervisor = new Supervisor(oneLaneWithoutUws(config, log), log)
+    const wanted = oneLaneWithoutUws(config, log)
+    // One lane may choose its port. Several share one (SO_REUSEPORT), which has to be named, and has to be free: a
+    // second server would share it too, without a word.
+    const port = wanted.port === 0 && wanted.lanes === 1 ? 0 : await freePort(wanted.host, wanted.port)
+    const supervisor = new Supervisor({ ...wanted, port }, log)
     try {
-      // The first one chooses the port when it may.
       for (const slot of supervisor.slots) supervisor.port = await supervisor.launch(slot)
       return supervisor
     } catch (error) {
@@ -219,13 +220,16 @@ function oneLaneWithoutUws(config: Config, log: Log): Config {
   return { ...config, lanes: 1 }
 }
 
-/** Rejects when somebody listens there already. */
-function checkFree(host: string, port: number): Promise<void> {
+/** The port, or for 0 one that is free; rejects when somebody listens there already. */
+function freePort(host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
     probe.once('error', (error: NodeJS.ErrnoException) =>
       reject(new Error(`port ${port} of ${host} cannot be opened: ${error.code ?? error.message} (MILLRACE_PORT)`)),
     )
-    probe.listen(port, host, () => probe.close(() => resolve()))
+    probe.listen(port, host, () => {
+      const free = (probe.address() as AddressInfo).port
+      probe.close(() => resolve(free))
+    })
   })
 }

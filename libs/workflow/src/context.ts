@@ -1,15 +1,7 @@
 import type { Code, DenseArray, DenseDType, Strings, StringsWriter } from '@millrace/base'
+import type { BatchColumns } from '@millrace/batch'
 import type { Workflow } from './define'
 import { Lists } from './lists'
-
-/** Columns of a batch, over a slab or over plain memory; `libs/batch` opens a slab as exactly this. */
-export interface BatchColumns {
-  readonly rows: number
-  readonly requests: number
-  readonly requestOf: Uint32Array
-  readonly inputs: Readonly<Record<string, DenseArray | Strings>>
-  readonly outputs: Readonly<Record<string, DenseArray | StringsWriter>>
-}
 
 /** What a batch is doing; named when it fails. */
 export type Phase = 'facts' | 'preprocess' | 'score' | 'postprocess'

@@ -22,7 +22,8 @@ export { Code, Strings, StringsWriter } from '@millrace/base'
 
 // For those who load and run them.
 export { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns } from './columns-json'
-export type { BatchColumns, BatchSink, Phase } from './context'
+export type { BatchColumns } from '@millrace/batch'
+export type { BatchSink, Phase } from './context'
 export type { VersionDescription, VersionFolder, VersionState } from './description'
 export { Engines } from './engines'
 export { importDefault } from './import-file'

@@ -10,7 +10,7 @@ import {
   type Signature,
 } from '@millrace/base'
 import type { ColumnValues, RequestColumns } from './columns-json'
-import type { BatchColumns } from './context'
+import type { BatchColumns } from '@millrace/batch'
 
 /** Rows `begin .. end - 1` of one request: all of it, or what fitted into the batch. */
 export interface Part {

@@ -1,6 +1,7 @@
 import { Code, nowUs, type DenseArray } from '@millrace/base'
 import type { Tensors } from '@millrace/engine'
-import { BatchContext, type BatchColumns, type BatchSink, type Phase } from './context'
+import type { BatchColumns } from '@millrace/batch'
+import { BatchContext, type BatchSink, type Phase } from './context'
 import { readFacts } from './facts'
 import { isPromise } from './is-promise'
 import type { LoadedVersion } from './loaded'
