@@ -61,7 +61,8 @@ export function replyId(message: Uint8Array): bigint {
 }
 
 function readColumn(column: Column): WireColumn {
-  const shape = Array.from({ length: column.shapeLength() }, (_, d) => column.shape(d)!)
+  // A view, unlike reading element by element, throws at a length that reaches beyond the message.
+  const shape = Array.from(column.shapeArray() ?? [])
   const offsets = column.offsetsArray()
   return {
     name: column.name()!,

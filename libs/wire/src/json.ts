@@ -8,19 +8,27 @@ import type { ReplyMessage, RequestMessage } from './message'
  */
 
 const u64Max = 2n ** 64n - 1n
+const isU64 = 'must be a whole number from 0 to 2^53 - 1, or the digits of one up to 2^64 - 1 as text'
+const exact = z.int().nonnegative()
 
 /** A u64: a number where it is exact, else its decimal digits. */
 const u64 = z
-  .union([z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,20}$/, 'is not a u64')])
-  .transform((value) => BigInt(value))
-  .refine((value) => value <= u64Max, 'is larger than a u64')
+  .unknown()
+  .refine((value) => exact.safeParse(value).success || (typeof value === 'string' && /^\d{1,20}$/.test(value)), {
+    error: isU64,
+    abort: true,
+  })
+  .transform((value) => BigInt(value as number | string))
+  .refine((value) => value <= u64Max, isU64)
 
 const requestSchema = z.strictObject({
   id: u64.optional(),
   objective: z.string().min(1).optional(),
   objective_hash: u64.optional(),
-  subject: z.union([z.string(), z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER)]).optional(),
-  context: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+  subject: z.union([z.string(), exact], 'must be text or a whole number from 0 to 2^53 - 1').optional(),
+  context: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()], 'must be text, a finite number, true or false'))
+    .optional(),
   inputs: z.record(z.string(), z.unknown()).optional(),
   deadline_ms: z.number().positive().max(4_294_967).optional(),
   priority: z.enum(['interactive', 'bulk']).optional(),

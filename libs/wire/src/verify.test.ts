@@ -454,7 +454,7 @@ describe('a malformed message is refused with its field', () => {
     ['vtable in the root offset', (m) => m.put(m.root, m.root), outside],
     ['vtable behind the message', (m) => m.put(m.root, m.root - m.bytes.length), outside],
     ['vtable at the last half word', (m) => m.put(m.root, m.root - (m.bytes.length - 2)), outside],
-    ['vtable not aligned', (m) => m.put(m.root, m.root - m.vtable(m.root) + 1), outside],
+    ['vtable not aligned', (m) => m.put(m.root, m.root - m.vtable(m.root) - 1), outside],
     ['vtable too short', (m) => m.put16(m.vtable(m.root), 2), outside],
     ['vtable too long', (m) => m.put16(m.vtable(m.root), 0xfffe), outside],
     ['vtable of odd length', (m) => m.put16(m.vtable(m.root), 13), outside],
@@ -596,6 +596,15 @@ describe('a malformed message is refused with its field', () => {
     ],
     ['offsets too long', (m) => m.put(m.to(m.element(m.root, Field.inputs, 1), 4), 1e6), `inputs[1].offsets: ${cut}`],
 
+    ...(['context', 'inputs'] as const).map((name): [string, (m: Parts) => unknown, string] => [
+      `${name} of one more than there is room for`,
+      (m) => {
+        const at = m.at(m.root, Field[name])
+        m.put(at, m.bytes.length - 8 - at).put(m.bytes.length - 8, 2)
+      },
+      `${name}: ${cut}`,
+    ]),
+
     ['override behind its table', (m) => m.put16(m.slot(m.root, Field.override), 0x7ffc), `override: ${misplaced}`],
     ['override beyond the end', (m) => m.put(m.at(m.root, Field.override), 1e6), `override: ${cut}`],
     [
@@ -613,6 +622,13 @@ describe('a malformed message is refused with its field', () => {
     const parts = new Parts(encodeRequest(full))
     damage(parts)
     expect(faultOf(parts.bytes)).toBe(fault)
+  })
+
+  test('vtable in the root offset of a message so long that it reads as one', () => {
+    const parts = new Parts(new Uint8Array(0x40010))
+    parts.put(0, 0x00040004).put(0x40004, 0x40004)
+    parts.bytes.set(Buffer.from('MRRQ'), 4)
+    expect(faultOf(parts.bytes)).toBe(outside)
   })
 
   test('a number as subject, not aligned', () => {
