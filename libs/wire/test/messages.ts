@@ -191,7 +191,7 @@ export function random(seed: number): () => number {
  * A message that somebody broke, of whole words: bits flipped, cut, extended, words and half words overwritten with
  * the numbers that break parsers, parts copied over others or spliced in from `other`.
  */
-export function broken(message: Uint8Array, other: Uint8Array, next: () => number): Uint8Array {
+export function broken(message: Uint8Array, other: Uint8Array, next: () => number): Buffer<ArrayBuffer> {
   let bytes = Buffer.from(message)
   const times = 1 + Math.floor(next() * 3)
   for (let i = 0; i < times; i++) bytes = brokenOnce(bytes, other, next)
