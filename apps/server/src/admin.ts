@@ -5,6 +5,7 @@ import { httpStatus, parseJson } from '@millrace/wire'
 import type { Config } from './config'
 import type { Log } from './log'
 import { metricsContentType, metricsPage } from './metrics'
+import { sumOf } from './retired'
 import { LaneError, type Supervisor } from './supervisor'
 
 const bodyBytesMax = 1024 * 1024
@@ -24,11 +25,12 @@ interface Answer {
 type Route = (supervisor: Supervisor, req: IncomingMessage) => Promise<Answer>
 
 const routes: Readonly<Record<string, Route>> = {
-  'GET /metrics': async (supervisor) => ({
-    status: 200,
-    contentType: metricsContentType,
-    body: await metricsPage(await supervisor.snapshots(), supervisor.retired, supervisor.lanes, supervisor.restarts),
-  }),
+  'GET /metrics': async (supervisor) => {
+    const answered = await supervisor.snapshots()
+    const counted = sumOf(supervisor.retired, supervisor.lastSnapshots)
+    const body = await metricsPage(answered, counted, supervisor.lanes, supervisor.restarts)
+    return { status: 200, contentType: metricsContentType, body }
+  },
   'GET /v2/health/live': () => Promise.resolve({ status: 200, body: { live: true } }),
   'GET /v2/health/ready': async (supervisor) => {
     const snapshots = await supervisor.snapshots()

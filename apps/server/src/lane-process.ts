@@ -24,7 +24,6 @@ async function start({ lane: index, config }: ToLane & { kind: 'start' }): Promi
   log = openLog(config.logLevel, { lane: index })
   try {
     lane = await Lane.start(config, index, log)
-    if (ending) return void end()
     tell({ kind: 'ready', port: lane.port })
   } catch (error) {
     tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
@@ -34,12 +33,10 @@ async function start({ lane: index, config }: ToLane & { kind: 'start' }): Promi
 }
 
 async function end(): Promise<void> {
-  if (ending && lane === null) return
+  if (ending) return
   ending = true
-  const running = lane
-  lane = null
-  if (running === null) process.exit()
-  await running.drain()
+  // While it drains it still says how it is.
+  await lane?.drain()
   process.exit()
 }
 

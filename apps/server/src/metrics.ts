@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { sumOf, type Retired } from './retired'
+import type { Retired } from './retired'
 import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 
 /*
@@ -9,15 +9,19 @@ import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 
 export const metricsContentType = Registry.PROMETHEUS_CONTENT_TYPE
 
-/** The metrics page. Requests and latencies are sums over lanes, those that are gone included. */
+/**
+ * The metrics page. Requests and latencies are sums over lanes, those that are gone included.
+ *
+ * @param answered snapshots of the lanes that answer now
+ * @param counted everything that only ever grows, of every lane that there was
+ */
 export async function metricsPage(
-  snapshots: readonly LaneSnapshot[],
-  retired: Retired,
+  answered: readonly LaneSnapshot[],
+  counted: Retired,
   lanes: number,
   restarts: readonly number[],
 ): Promise<string> {
   const registry = new Registry()
-  const sum = sumOf(retired, snapshots)
 
   const requests = new Counter({
     name: 'millrace_requests_total',
@@ -25,7 +29,7 @@ export async function metricsPage(
     labelNames: ['objective', 'workflow', 'version', 'code'],
     registers: [registry],
   })
-  for (const { objective, workflow, version, code, count } of sum.requests.values())
+  for (const { objective, workflow, version, code, count } of counted.requests.values())
     requests.inc({ objective, workflow, version, code }, count)
 
   registerWhole(
@@ -33,7 +37,7 @@ export async function metricsPage(
     'millrace_request_seconds',
     'Time of answered requests: total, in the queue, reading facts, scoring (facts and score are those of its batch).',
     1e-6,
-    [...sum.latencies.values()].map(({ workflow, version, stage, histogram }) => ({
+    [...counted.latencies.values()].map(({ workflow, version, stage, histogram }) => ({
       labels: { workflow, version, stage },
       histogram,
     })),
@@ -43,7 +47,7 @@ export async function metricsPage(
     'millrace_batch_rows',
     'Rows of the batches that ran.',
     1,
-    [...sum.batchRows.values()].map(({ workflow, version, histogram }) => ({
+    [...counted.batchRows.values()].map(({ workflow, version, histogram }) => ({
       labels: { workflow, version },
       histogram,
     })),
@@ -74,10 +78,11 @@ export async function metricsPage(
   const batches = gauge('millrace_pool_batches', 'Batches that a pool runs or holds.', ['lane', 'pool'])
   const replaced = new Counter({
     name: 'millrace_pool_thread_restarts_total',
-    help: 'Threads replaced since the lane started.',
+    help: 'Threads replaced.',
     labelNames: ['lane', 'pool'],
     registers: [registry],
   })
+  for (const { lane, pool, count } of counted.threadRestarts.values()) replaced.inc({ lane, pool }, count)
   const delay = gauge('millrace_event_loop_delay_seconds', "Delay of the front thread's event loop.", [
     'lane',
     'quantile',
@@ -89,7 +94,7 @@ export async function metricsPage(
     'version',
   ])
   const rules = gauge('millrace_rules_version', 'Version of the rules that decide.', ['lane'])
-  for (const snapshot of snapshots) {
+  for (const snapshot of answered) {
     const { lane } = snapshot
     up.set({ lane }, 1)
     ready.set({ lane }, snapshot.ready ? 1 : 0)
@@ -104,7 +109,6 @@ export async function metricsPage(
       threads.set({ lane, pool: pool.name, device, state: 'ready' }, pool.readyThreads)
       threads.set({ lane, pool: pool.name, device, state: 'starting' }, pool.threads - pool.readyThreads)
       batches.set({ lane, pool: pool.name }, pool.batchesInFlight)
-      replaced.inc({ lane, pool: pool.name }, pool.restarts)
     }
     const { mean, p99, max } = snapshot.eventLoopDelayUs
     delay.set({ lane, quantile: 'mean' }, mean / 1e6)
@@ -136,7 +140,8 @@ function registerWhole(
     let below = 0
     const buckets = counts.map((n, i) => {
       below += n
-      const le = i < bounds.length ? bounds[i]! * scale : '+Inf'
+      // 25 ms in seconds is 0.025, and not what floats make of it.
+      const le = i < bounds.length ? Number((bounds[i]! * scale).toPrecision(9)) : '+Inf'
       return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: below }
     })
     return [

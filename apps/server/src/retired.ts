@@ -5,10 +5,17 @@ export interface Retired {
   readonly requests: Map<string, LaneSnapshot['requests'][number]>
   readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
   readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
+  readonly threadRestarts: Map<string, ThreadRestarts>
+}
+
+export interface ThreadRestarts {
+  readonly lane: number
+  readonly pool: string
+  readonly count: number
 }
 
 export function emptyRetired(): Retired {
-  return { requests: new Map(), latencies: new Map(), batchRows: new Map() }
+  return { requests: new Map(), latencies: new Map(), batchRows: new Map(), threadRestarts: new Map() }
 }
 
 /** Adds everything that only ever grows. */
@@ -28,14 +35,20 @@ export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
       ...a,
       histogram: addHistograms(a.histogram, b.histogram),
     }))
+  for (const { name: pool, restarts: count } of snapshot.pools)
+    merge(into.threadRestarts, [snapshot.lane, pool], { lane: snapshot.lane, pool, count }, (a, b) => ({
+      ...a,
+      count: a.count + b.count,
+    }))
 }
 
-/** The counters of lanes that are gone and of those that serve, together. */
+/** The counters of lanes that are gone and of those that are there, together. */
 export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Retired {
   const sum: Retired = {
     requests: new Map(retired.requests),
     latencies: new Map(retired.latencies),
     batchRows: new Map(retired.batchRows),
+    threadRestarts: new Map(retired.threadRestarts),
   }
   for (const snapshot of snapshots) addRetired(sum, snapshot)
   return sum

@@ -101,6 +101,11 @@ export class Supervisor {
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
   }
 
+  /** What each lane that is there said last, also one that does not answer just now: its counts still count. */
+  get lastSnapshots(): LaneSnapshot[] {
+    return this.slots.flatMap(({ last }) => last ?? [])
+  }
+
   /** Asks any lane that serves; rejects with a LaneError. */
   async askAny(what: Question, request?: unknown): Promise<unknown> {
     const slot = this.slots.find(({ serving }) => serving)
