@@ -158,7 +158,7 @@ export const variables: readonly Variable[] = [
     description: 'Engines in order of preference; by default all.',
   },
   bytes('MILLRACE_ARENA_BYTES', '256MiB', 'Shared memory of a lane; a power of two.', 2 ** 20, gib),
-  bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; at most half of the arena.', 4096, gib),
+  bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; a power of two, at most half of the arena.', 4096, gib),
   bytes('MILLRACE_SLAB_STRING_BYTES', '64', 'Bytes that the strings of a row are given.', 1, 2 ** 20),
   number('MILLRACE_BATCH_ROWS_MAX', 512, 'rows', 'Rows of a batch.', 1, 65536),
   number('MILLRACE_QUEUE_ROWS_MAX', 65536, 'rows', 'Rows that wait in a queue.', 1, 2 ** 24),
@@ -240,6 +240,7 @@ function checkRelations(config: Config, problems: string[]): void {
   }
   need(config.repository !== '', 'MILLRACE_REPOSITORY: names no folder')
   need(Number.isInteger(Math.log2(config.arenaBytes)), 'MILLRACE_ARENA_BYTES: must be a power of two')
+  need(Number.isInteger(Math.log2(config.slabBytesMax)), 'MILLRACE_SLAB_BYTES_MAX: must be a power of two')
   need(
     config.slabBytesMax <= config.arenaBytes / 2,
     'MILLRACE_SLAB_BYTES_MAX: must be at most half of MILLRACE_ARENA_BYTES',
