@@ -12,6 +12,8 @@ const backOffMs = { first: 100, most: 10_000 }
 /** A lane that served this long starts over with the first back-off. */
 const healthyMs = 30_000
 const pollMs = 1_000
+/** The young generation at its full size from the start, MiB: a lane's memory is then what it will be, not what grew. */
+const laneFlags = ['--min-semi-space-size=16']
 const askMsMax = 5_000
 
 /** A refusal or failure that a lane answered a question with. */
@@ -122,8 +124,10 @@ export class Supervisor {
 
   /** Resolves with the lane's port when it serves. */
   private launch(slot: Slot): Promise<number> {
-    // In the lane's environment, before any thread of it exists: one engine thread for one thread of ours.
-    const child = fork(join(__dirname, 'lane-process.js'), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = fork(join(__dirname, 'lane-process.js'), {
+      execArgv: [...process.execArgv, ...laneFlags],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
     slot.process = child
     slot.startedMs = Date.now()
     const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
