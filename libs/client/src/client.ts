@@ -1,4 +1,4 @@
-import { fnv1a64, type U64 } from '@millrace/base'
+import { codeNames, fnv1a64, Refusal, type U64 } from '@millrace/base'
 import {
   decodeReply,
   decodeReplyList,
@@ -94,11 +94,16 @@ export class Client {
     const connection = this.connections[0]!
     if (!(connection instanceof HttpConnection))
       return Promise.all(requests.map((request) => this.score(request).catch(asScoreError)))
+    if (requests.length === 0) return []
     const messages = requests.map((request) => this.encode(request, this.nextId++, false))
     const timeoutMs = Math.max(...requests.map((request) => this.timeoutOf(request)), 0)
     try {
       const body = await connection.send(0n, encodeRequestList(messages), timeoutMs)
-      return decodeReplyList(body).map((reply, i) => answerOrError(requests[i]!.objective, decodeReply(reply)))
+      // A list that is refused whole is answered by one reply.
+      const replies = isReply(body) ? requests.map(() => body) : decodeReplyList(body)
+      if (replies.length !== requests.length)
+        throw new ScoreError('DATA_LOSS', `${requests.length} requests were answered by ${replies.length} replies`)
+      return replies.map((reply, i) => answerOrError(requests[i]!.objective, reply))
     } catch (error) {
       const failure = asScoreError(error)
       return requests.map(() => failure)
@@ -110,10 +115,10 @@ export class Client {
     await Promise.all(this.connections.map((connection) => connection.close()))
   }
 
-  private async ask(request: ScoreRequest, dryRun: boolean): Promise<ReplyMessage> {
+  private async ask(request: ScoreRequest, dryRun: boolean): Promise<Uint8Array> {
     const id = this.nextId++
     const connection = this.connections[Number(id % BigInt(this.connections.length))]!
-    return decodeReply(await connection.send(id, this.encode(request, id, dryRun), this.timeoutOf(request)))
+    return connection.send(id, this.encode(request, id, dryRun), this.timeoutOf(request))
   }
 
   private timeoutOf({ deadlineMs }: ScoreRequest): number {
@@ -147,25 +152,40 @@ export class Client {
   }
 }
 
-function answerOf(objective: string, reply: ReplyMessage): ScoreAnswer {
-  const { code, message, route, timings } = reply
+/** Throws a ScoreError when the reply is a refusal, or none at all. */
+function answerOf(objective: string, message: Uint8Array): ScoreAnswer {
+  const reply = decoded(message)
+  const { code, route, timings } = reply
   // The server saw its hash alone.
-  if (code === 'NOT_FOUND' && route === null) throw new ScoreError(code, `'${objective}': ${message}`)
-  if (code !== 'OK' || route === null) throw new ScoreError(code, message, route)
+  if (code === 'NOT_FOUND' && route === null) throw new ScoreError(code, `'${objective}': ${reply.message}`)
+  if (code !== 'OK' || route === null) throw new ScoreError(code, reply.message, route)
   const outputs = Object.fromEntries(reply.outputs.map((column) => [column.name, fromColumn(column)]))
   return { outputs, route, timings }
 }
 
-function answerOrError(objective: string, reply: ReplyMessage): ScoreAnswer | ScoreError {
+function answerOrError(objective: string, message: Uint8Array): ScoreAnswer | ScoreError {
   try {
-    return answerOf(objective, reply)
+    return answerOf(objective, message)
   } catch (error) {
     return asScoreError(error)
   }
 }
 
+function decoded(message: Uint8Array): ReplyMessage {
+  try {
+    return decodeReply(message)
+  } catch (error) {
+    throw asScoreError(error)
+  }
+}
+
+function isReply(body: Uint8Array): boolean {
+  return String.fromCharCode(...body.subarray(4, 8)) === 'MRRP'
+}
+
 /** Bugs and wrong inputs are thrown on. */
 function asScoreError(error: unknown): ScoreError {
   if (error instanceof ScoreError) return error
+  if (error instanceof Refusal) return new ScoreError(codeNames[error.code]!, error.message)
   throw error
 }

@@ -73,17 +73,45 @@ export function fromColumn({ dtype, data, offsets }: WireColumn): OutputValue {
 }
 
 function typedColumn(name: string, column: TypedColumn): WireColumn {
-  const { dtype, values, shape } = column
-  if (!Object.hasOwn(DType, dtype)) throw new TypeError(`inputs.${name}: there is no dtype '${String(dtype)}'`)
-  if (isRaggedDType(dtype)) return raggedColumn(name, dtype, Strings.of(values as readonly (string | Uint8Array)[]))
-  if (ArrayBuffer.isView(values)) return denseColumn(name, dtype, values, shape)
-  const dense = denseArray(dtype, values.length)
-  for (let i = 0; i < values.length; i++) dense[i] = valueOf(dtype, values[i]) as never
+  const at = `inputs.${name}`
+  if (typeof column !== 'object' || column === null)
+    throw new TypeError(`${at}: ${String(column)} is no column; use a typed array, strings or { dtype, values }`)
+  const { dtype, values, shape = [] } = column
+  if (!Object.hasOwn(DType, dtype)) throw new TypeError(`${at}: there is no dtype '${String(dtype)}'`)
+  if (!Array.isArray(values) && !ArrayBuffer.isView(values))
+    throw new TypeError(`${at}: its values are neither a list nor a typed array`)
+  if (isRaggedDType(dtype)) {
+    const rows: readonly unknown[] = Array.isArray(values) ? values : []
+    if (ArrayBuffer.isView(values) || !rows.every((row) => typeof row === 'string' || row instanceof Uint8Array))
+      throw new TypeError(`${at}: values of ${dtype} are strings or Uint8Arrays, one for each row`)
+    return raggedColumn(name, dtype, Strings.of(rows as readonly (string | Uint8Array)[]))
+  }
+  const dense = ArrayBuffer.isView(values) ? checkedArray(name, dtype, values) : arrayOf(name, dtype, values)
+  const width = shape.reduce((product, n) => product * n, 1)
+  if (dense.length % width !== 0)
+    throw new TypeError(`${at}: ${dense.length} values are no whole rows of shape [${shape.join(',')}]`)
   return denseColumn(name, dtype, dense, shape)
 }
 
-function valueOf(dtype: DenseDType, value: unknown): number | bigint {
-  return dtype === 'i64' || dtype === 'u64' ? BigInt(value as number) : Number(value)
+/** The bytes are sent as they are, so they must be what the dtype says. */
+function checkedArray(name: string, dtype: DenseDType, values: DenseArray): DenseArray {
+  if (dtypeOf(name, values) !== (dtype === 'bool' ? 'u8' : dtype))
+    throw new TypeError(`inputs.${name}: a ${values.constructor.name} holds no ${dtype}`)
+  return values
+}
+
+function arrayOf(name: string, dtype: DenseDType, values: readonly unknown[]): DenseArray {
+  const dense = denseArray(dtype, values.length)
+  for (let i = 0; i < values.length; i++) dense[i] = numberOf(name, dtype, values[i]) as never
+  return dense
+}
+
+function numberOf(name: string, dtype: DenseDType, value: unknown): number | bigint {
+  const wide = dtype === 'i64' || dtype === 'u64'
+  if (typeof value === 'bigint' || typeof value === 'boolean' || (typeof value === 'number' && !wide))
+    return wide ? BigInt(value) : Number(value)
+  if (wide && Number.isInteger(value)) return BigInt(value as number)
+  throw new TypeError(`inputs.${name}: ${String(value)} is no ${dtype}`)
 }
 
 const dtypes: Readonly<Record<string, DenseDType>> = {

@@ -5,6 +5,9 @@ import { ScoreError } from './score-error'
 /** One POST for each message, over connections that are kept alive. */
 export class HttpConnection implements Connection {
   private readonly agent: Agent
+  /** Ends each request in flight. */
+  private readonly cancels = new Set<() => void>()
+  private closed = false
 
   /** @param url `http://host:port/v1/score` */
   constructor(
@@ -16,6 +19,7 @@ export class HttpConnection implements Connection {
 
   send(_id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
+      if (this.closed) return reject(isClosed())
       const timer = setTimeout(
         () => req.destroy(new ScoreError('DEADLINE_EXCEEDED', `no answer within ${timeoutMs} ms`)),
         timeoutMs,
@@ -53,13 +57,26 @@ export class HttpConnection implements Connection {
           })
         },
       )
+      const cancel = (): void => {
+        fail(isClosed())
+        req.destroy()
+      }
+      this.cancels.add(cancel)
       req.on('error', fail)
+      req.on('close', () => this.cancels.delete(cancel))
       req.end(message)
     })
   }
 
   async close(): Promise<void> {
+    this.closed = true
+    // One that waits for a connection would get one after its agent is gone.
+    for (const cancel of this.cancels) cancel()
     this.agent.destroy()
     return Promise.resolve()
   }
+}
+
+function isClosed(): ScoreError {
+  return new ScoreError('UNAVAILABLE', 'the client is closed')
 }

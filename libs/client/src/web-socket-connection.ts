@@ -11,6 +11,7 @@ interface Pending {
 }
 
 const backOffMs = { first: 50, most: 5_000 }
+const handshakeMsMax = 10_000
 const closeMsMax = 1_000
 
 /**
@@ -20,6 +21,9 @@ const closeMsMax = 1_000
 export class WebSocketConnection implements Connection {
   private readonly pending = new Map<bigint, Pending>()
   private socket: Promise<WebSocket> | null = null
+  /** The one that is being opened. */
+  private opening: WebSocket | null = null
+  private readonly backingOff = new AbortController()
   private failures = 0
   private closed = false
 
@@ -40,7 +44,7 @@ export class WebSocketConnection implements Connection {
       this.open().then(
         // It may have been given up while the connection was made.
         (socket) => this.pending.has(id) && socket.send(message),
-        (error: unknown) => this.settle(id)?.reject(new ScoreError('UNAVAILABLE', messageOf(error))),
+        (error: unknown) => this.settle(id)?.reject(new ScoreError('UNAVAILABLE', `${this.url}: ${messageOf(error)}`)),
       )
     })
   }
@@ -48,6 +52,8 @@ export class WebSocketConnection implements Connection {
   async close(): Promise<void> {
     this.closed = true
     this.rejectAll('the client is closed')
+    this.backingOff.abort()
+    this.opening?.terminate()
     const socket = await this.socket?.catch(() => null)
     if (socket === null || socket === undefined || socket.readyState === WebSocket.CLOSED) return
     const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
@@ -62,10 +68,14 @@ export class WebSocketConnection implements Connection {
   }
 
   private async connect(): Promise<WebSocket> {
-    if (this.failures > 0)
-      await sleep(Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1)) * (0.5 + Math.random() / 2))
-    const socket = new WebSocket(this.url, { perMessageDeflate: false, headers: this.options.headers })
+    if (this.failures > 0) {
+      const ms = Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1))
+      await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal: this.backingOff.signal })
+    }
+    const { headers } = this.options
+    const socket = new WebSocket(this.url, { perMessageDeflate: false, handshakeTimeout: handshakeMsMax, headers })
     socket.binaryType = 'nodebuffer'
+    this.opening = socket
     try {
       await new Promise<void>((resolve, reject) => {
         socket.once('open', () => resolve())
@@ -75,6 +85,8 @@ export class WebSocketConnection implements Connection {
       this.failures++
       this.socket = null
       throw error
+    } finally {
+      this.opening = null
     }
     this.failures = 0
     socket.on('message', (data: Buffer, isBinary: boolean) => {
