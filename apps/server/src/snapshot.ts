@@ -1,4 +1,8 @@
+import { codeNames, type Buckets } from '@millrace/base'
+import type { Table } from '@millrace/rules'
 import type { VersionDescription } from '@millrace/workflow'
+import type { LaneParts } from './lane'
+import type { ServedVersion } from './served-version'
 
 /** A histogram as plain data: `counts` has one entry more than `bounds` (above all bounds). */
 export interface HistogramSnapshot {
@@ -55,4 +59,94 @@ export interface LaneSnapshot {
   readonly eventLoopDelayUs: { readonly mean: number; readonly p99: number; readonly max: number }
   readonly rssBytes: number
   readonly workflows: readonly VersionDescription[]
+}
+
+/** The numbers of this moment. */
+export function snapshotOf(parts: LaneParts): LaneSnapshot {
+  const { index, config, table, arena, descriptions, versions, pools, road, transport, eventLoop } = parts
+  const notReady = notReadyOf(parts)
+  const served = versions.filter((version) => version !== null)
+  const named = (version: ServedVersion): { workflow: string; version: number } => {
+    return { workflow: version.description.name, version: version.description.version }
+  }
+  return {
+    lane: index,
+    pid: process.pid,
+    ready: notReady.length === 0,
+    notReady,
+    rulesVersion: table.version,
+    objectives: objectivesOf(table),
+    requests: Array.from(road.answers.counts)
+      .map((count, i) => {
+        const route = table.routes[Math.floor(i / codeNames.length)]
+        return {
+          objective: route?.objective ?? '',
+          workflow: route?.workflow ?? '',
+          version: route?.version ?? 0,
+          code: codeNames[i % codeNames.length]!,
+          count,
+        }
+      })
+      .filter(({ count }) => count > 0),
+    latencies: served.flatMap((version) =>
+      (
+        [
+          ['total', version.totalUs],
+          ['queue', version.queueUs],
+          ['facts', version.factsUs],
+          ['score', version.scoreUs],
+        ] as const
+      ).map(([stage, buckets]) => ({ ...named(version), stage, histogram: histogramOf(buckets) })),
+    ),
+    batchRows: served.map((version) => ({ ...named(version), histogram: histogramOf(version.batchRows) })),
+    queueRows: served.map((version) => ({
+      ...named(version),
+      rows: version.interactive.rowsWaiting + version.bulk.rowsWaiting,
+    })),
+    arena: { usedBytes: arena.usedBytes, usedSlabs: arena.usedBlocks, totalBytes: arena.totalBytes },
+    requestsInFlight: road.calls.waiting,
+    sockets: { websocket: transport.sockets },
+    pools: pools.map((pool, p) => ({
+      name: pool.name,
+      device: config.pools[p]!.device,
+      threads: pool.threads,
+      readyThreads: pool.ready,
+      batchesInFlight: pool.ready * config.pools[p]!.inFlight - pool.free,
+      restarts: pool.restarts,
+    })),
+    eventLoopDelayUs: {
+      mean: finite(eventLoop.mean / 1000),
+      p99: eventLoop.percentile(99) / 1000,
+      max: eventLoop.max / 1000,
+    },
+    rssBytes: process.memoryUsage.rss(),
+    workflows: descriptions,
+  }
+}
+
+function objectivesOf(table: Table): Record<string, string[]> {
+  const versions: Record<string, string[]> = {}
+  for (const objective of table.objectives) {
+    const routes = table.routes.filter((route) => route.objective === objective)
+    versions[objective] = [...new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`))]
+  }
+  return versions
+}
+
+function notReadyOf({ road, table, versions, descriptions, pools }: LaneParts): string[] {
+  const reasons = new Set<string>()
+  if (road.draining) reasons.add('the lane drains')
+  for (const { workflow, version, versionIndex } of table.routes)
+    if (versions[versionIndex] === null)
+      reasons.add(`${workflow}@${version} failed: ${descriptions[versionIndex]!.reason}`)
+  for (const pool of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
+  return [...reasons]
+}
+
+function histogramOf({ bounds, counts, sum, count }: Buckets): HistogramSnapshot {
+  return { bounds, counts: Array.from(counts), sum, count }
+}
+
+function finite(value: number): number {
+  return Number.isFinite(value) ? value : 0
 }

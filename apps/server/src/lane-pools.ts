@@ -1,0 +1,77 @@
+import type { Arena } from '@millrace/base'
+import { cpusOfLane, formatCpus, Pool } from '@millrace/pool'
+import type { VersionDescription } from '@millrace/workflow'
+import type { DescribeTask, ThreadDescription, WorkerData } from '@millrace/worker'
+import type { Config, PoolConfig } from './config'
+import type { Log } from './log'
+
+/** Starts the threads of one pool on the CPUs of its lane. A pool that cannot replace a thread ends the process. */
+export function openPool(
+  config: PoolConfig,
+  lane: number,
+  { lanes, repository, startTimeoutMs }: Config,
+  arena: Arena,
+  log: Log,
+): Pool {
+  const workerData: WorkerData = {
+    memory: arena.memory,
+    repository,
+    device: config.device,
+    cpus: cpusOfLane(config.cpus, lane, lanes),
+    engines: config.engines,
+    engineThreads: 1,
+  }
+  let replacing: NodeJS.Timeout | undefined
+  const pool = new Pool({
+    name: config.name,
+    workerFile: require.resolve('@millrace/worker'),
+    workerData,
+    threads: config.threads,
+    batchesPerThread: config.inFlight,
+    onLost: (reason) => {
+      log.error(
+        { pool: config.name, err: reason },
+        `a thread of pool ${config.name} ended: ${reason.message}; it is replaced`,
+      )
+      // A thread that cannot start again leaves a pool that never comes back: another process may.
+      replacing ??= setTimeout(() => {
+        log.fatal({ pool: config.name }, `pool ${config.name} could not replace a thread; the lane ends`)
+        process.exit(1)
+      }, startTimeoutMs).unref()
+    },
+    onReplaced: () => {
+      log.info({ pool: config.name }, `a thread of pool ${config.name} was replaced`)
+      if (pool.ready < pool.threads) return
+      clearTimeout(replacing)
+      replacing = undefined
+    },
+  })
+  return pool
+}
+
+/** What every thread of a pool loaded, when all have. */
+export async function describe(pool: Pool): Promise<readonly ThreadDescription[]> {
+  const task: DescribeTask = { kind: 'describe' }
+  // The first tasks of a pool go to the least busy thread: one to each.
+  return Promise.all(Array.from({ length: pool.threads }, () => pool.run<ThreadDescription>(task)))
+}
+
+/** Says where the kernel runs a pool's threads, as read back, and warns where that is not what was asked. */
+export function logPinning(pool: PoolConfig, threads: readonly ThreadDescription[], log: Log): void {
+  for (const { tid, cpus, pinning } of threads) {
+    const fields = { pool: pool.name, tid, cpus: cpus === null ? null : formatCpus(cpus) }
+    if (pinning === null) log.info(fields, `pool ${pool.name}: thread ${tid} runs on CPUs ${fields.cpus ?? 'unknown'}`)
+    else log.warn(fields, `pool ${pool.name}: thread ${tid} is not pinned: ${pinning}`)
+  }
+}
+
+/** Of the first pool where the version is ready; else why the first pool's first thread failed it. */
+export function descriptionOf(
+  pools: readonly (readonly ThreadDescription[])[],
+  readyOn: readonly (readonly boolean[])[],
+  v: number,
+): VersionDescription {
+  const ready = readyOn.findIndex((versions) => versions[v])
+  if (ready >= 0) return pools[ready]![0]!.versions[v]!
+  return pools[0]!.find((thread) => thread.versions[v]!.state !== 'ready')!.versions[v]!
+}
