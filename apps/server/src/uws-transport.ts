@@ -88,6 +88,7 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
     },
   })
   app.any('/*', (res, req) => {
+    if (conflictingLengths(req)) return void res.close()
     const method = req.getMethod()
     const path = req.getUrl()
     const response = new UwsResponse(res)
