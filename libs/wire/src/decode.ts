@@ -4,6 +4,7 @@ import type { Column } from './generated/column'
 import { Reply } from './generated/reply'
 import { ReplyList } from './generated/reply-list'
 import { dtypeName, type ReplyMessage, type WireColumn } from './message'
+import { dimensionsMax } from './request-view'
 
 /**
  * Reads a reply. Columns are views of a copy of the message, so they outlive the socket's buffer and can reach
@@ -61,6 +62,8 @@ export function replyId(message: Uint8Array): bigint {
 }
 
 function readColumn(column: Column): WireColumn {
+  if (column.shapeLength() > dimensionsMax)
+    throw new RangeError(`a shape of ${column.shapeLength()} dimensions, at most ${dimensionsMax}`)
   // A view, unlike reading element by element, throws at a length that reaches beyond the message.
   const shape = Array.from(column.shapeArray() ?? [])
   const offsets = column.offsetsArray()

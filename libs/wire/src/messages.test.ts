@@ -191,6 +191,17 @@ describe('a reply that somebody broke', () => {
     else expect(() => decodeReply(message)).toThrow('the bytes are not a reply')
   })
 
+  test('a shape of more dimensions than a request may have is DATA_LOSS', () => {
+    const output = { name: 'score', dtype: 'f32', data: Uint8Array.of(1, 2, 3, 4) } as const
+    const of = (dimensions: number): Uint8Array =>
+      encodeReply({
+        ...{ id: 1n, code: 'OK', message: '', route: null, timings: null },
+        outputs: [{ ...output, shape: new Array<number>(dimensions).fill(1) }],
+      })
+    expect(decodeReply(of(8)).outputs[0]!.shape).toHaveLength(8)
+    expect(() => decodeReply(of(9))).toThrow('a shape of 9 dimensions, at most 8')
+  })
+
   test.each<[string, Uint8Array]>([
     ['nothing', Uint8Array.of()],
     ['eight bytes', new Uint8Array(8)],
