@@ -6,6 +6,7 @@ import { echoMessage, message, repliesById } from '../support/messages'
 import { Random } from '../support/random'
 import { RawSocket } from '../support/raw-socket'
 import { serve, stopServed, until, type Served } from '../support/served'
+import { traffic } from '../support/traffic'
 
 /*
  * Workflows that fail in every way that user code can. Whatever it is, each request has its answer, those who have
@@ -70,7 +71,7 @@ describe('user code that fails', () => {
 
   test('exit: UNAVAILABLE at once, the others go on, the thread is replaced', async () => {
     const before = (await served.lane()).pools[0]!.restarts
-    const others = traffic(client)
+    const others = traffic(random, client)
     const error = await failure(client, 'exit')
     expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true })
     expect(error.message).toContain('the thread that ran crash@1 ended before it answered')
@@ -82,7 +83,7 @@ describe('user code that fails', () => {
 
   test('throw-outside: its thread is replaced, the others go on', async () => {
     const before = (await served.lane()).pools[0]!.restarts
-    const others = traffic(client)
+    const others = traffic(random, client)
     const inputs = { how: 'throw-outside', value: Int32Array.of(1) }
     const answer = await client.score({ objective: 'crash', inputs }).catch((error: ScoreError) => error)
     // The batch may have been answered before the thread ended of it.
@@ -147,7 +148,7 @@ test('loop: DEADLINE_EXCEEDED at the deadline while the other thread serves; a s
   const served = await serve({ ...env, MILLRACE_DRAIN_MS: '40000' })
   const client = served.client()
   const socket = await RawSocket.open(served.server.port)
-  const others = traffic(client)
+  const others = traffic(random, client)
   const begun = performance.now()
   socket.send(message('crash', { how: 'loop', value: Int32Array.of(1) }, { deadlineUs: 200_000 }))
   const [reply] = await socket.received(1)
@@ -165,29 +166,6 @@ test('loop: DEADLINE_EXCEEDED at the deadline while the other thread serves; a s
   await served.server.stop()
   expect(await socket.closed).toBe(1001)
 }, 30_000)
-
-/** Echo requests, one after the other, until it is stopped; rejects when one is not answered as it should be. */
-function traffic(client: Client): { stop(): Promise<number> } {
-  let running = true
-  let answered = 0
-  const done = (async () => {
-    while (running) {
-      const one = echoCase(random, random.whole(1, 5))
-      const { outputs } = await client.score({ objective: 'echo', inputs: one.inputs, deadlineMs: 60_000 })
-      check(one, { code: 'OK', outputs: plainOutputs(outputs) })
-      answered++
-    }
-  })()
-  // Rejected where it is awaited.
-  done.catch(() => undefined)
-  return {
-    stop: async () => {
-      running = false
-      await done
-      return answered
-    },
-  }
-}
 
 /** The error that a failing request ends with, long before its deadline. */
 async function failure(client: Client, how: string, rows = 1): Promise<ScoreError> {

@@ -1,9 +1,10 @@
+import type { Client } from '@millrace/client'
 import { decodeReply, decodeReplyList, encodeRequestList } from '@millrace/wire'
-import { check, echoCase, plainOutputs } from '../support/load-cases'
 import { echoMessage } from '../support/messages'
 import { Random } from '../support/random'
 import { RawSocket } from '../support/raw-socket'
 import { exchange, serve, stopServed, type Served } from '../support/served'
+import { traffic, type Traffic } from '../support/traffic'
 
 /* What no client of ours would send, while others are served. */
 
@@ -17,13 +18,15 @@ afterAll(stopServed)
 describe.each(['uws', 'node'])('%s', (transport) => {
   let served: Served
   let pid: number
-  let good: { stop(): Promise<number> }
+  let clients: Client[]
+  let good: Traffic
   beforeAll(async () => {
     served = await serve({ MILLRACE_TRANSPORT: transport, MILLRACE_REQUEST_BYTES_MAX: '64KiB' })
     pid = (await served.lane()).pid
+    clients = [served.client(), served.client({ transport: 'http' })]
   })
   beforeEach(() => {
-    good = goodTraffic(served)
+    good = traffic(random, ...clients)
   })
   afterEach(async () => {
     expect(await good.stop()).toBeGreaterThan(0)
@@ -160,29 +163,4 @@ describe.each(['uws', 'node'])('%s', (transport) => {
 async function hidden(served: Served): Promise<number> {
   const { requests } = await served.lane()
   return requests.reduce((sum, { workflow, count }) => (workflow === 'crash' ? sum + count : sum), 0)
-}
-
-/** Right requests on sockets of their own, over both protocols, until it is stopped. */
-function goodTraffic(served: Served): { stop(): Promise<number> } {
-  let running = true
-  let answered = 0
-  const clients = [served.client(), served.client({ transport: 'http' })]
-  const done = clients.map(async (client) => {
-    do {
-      const one = echoCase(random, random.whole(1, 9))
-      const { outputs } = await client.score({ objective: 'echo', inputs: one.inputs, deadlineMs: 30_000 })
-      check(one, { code: 'OK', outputs: plainOutputs(outputs) })
-      answered++
-    } while (running)
-    await client.close()
-  })
-  // Rejected where they are awaited.
-  for (const one of done) one.catch(() => undefined)
-  return {
-    stop: async () => {
-      running = false
-      await Promise.all(done)
-      return answered
-    },
-  }
 }
