@@ -195,6 +195,17 @@ test('a list: each is answered on its own, in order, over HTTP and as text messa
   await socket.close()
 })
 
+test('a list has its limit, over HTTP and as a text message', async () => {
+  const list = `[${new Array<number>(10_001).fill(0).join()}]`
+  const refusal = { code: 'INVALID_ARGUMENT', message: '10001 requests in one list, at most 10000' }
+  const answer = await served.post('/v1/score', list)
+  expect([answer.status, JSON.parse(answer.body.toString('utf8'))]).toEqual([400, refusal])
+  const socket = await RawSocket.open(served.server.port)
+  socket.send(list)
+  expect(JSON.parse((await socket.received(1))[0] as string)).toEqual(refusal)
+  await socket.close()
+})
+
 test('text and binary messages share a socket', async () => {
   const socket = await RawSocket.open(served.server.port)
   socket.send(JSON.stringify({ id: 1, ...asked }))

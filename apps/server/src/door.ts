@@ -49,7 +49,7 @@ export class RoadDoor implements Door {
   text(socket: Socket, text: string): void {
     const answer = (reply: unknown): void => socket.replyText(JSON.stringify(reply))
     try {
-      const parsed = parseJson(text)
+      const parsed = parseRequests(text)
       const values = Array.isArray(parsed) ? parsed : [parsed]
       values.forEach((value, i) => serveJson(this.road, socket, i, value, false, answer))
     } catch (error) {
@@ -97,7 +97,7 @@ export class RoadDoor implements Door {
   private postJson(responder: Responder, dryRun: boolean, text: string): void {
     let parsed: unknown
     try {
-      parsed = parseJson(text)
+      parsed = parseRequests(text)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       return this.refuseJson(responder, httpStatus[error.code]!, error.code, error.message)
@@ -108,13 +108,6 @@ export class RoadDoor implements Door {
         responder.respond(httpStatus[code]!, json, JSON.stringify(reply)),
       )
     }
-    if (parsed.length > listItemsMax)
-      return this.refuseJson(
-        responder,
-        httpStatus[Code.INVALID_ARGUMENT]!,
-        Code.INVALID_ARGUMENT,
-        `${parsed.length} requests in one list, at most ${listItemsMax}`,
-      )
     const caller = new ListCaller<unknown>(responder, parsed.length, (replies) =>
       responder.respond(httpStatus[Code.OK]!, json, JSON.stringify(replies)),
     )
@@ -179,6 +172,14 @@ class ListCaller<T> implements Caller {
   cork(send: () => void): void {
     this.responder.cork(send)
   }
+}
+
+/** One request or a list of them; throws a Refusal when it is neither JSON nor a list within its limit. */
+function parseRequests(text: string): unknown {
+  const parsed = parseJson(text)
+  if (Array.isArray(parsed) && parsed.length > listItemsMax)
+    throw new Refusal(Code.INVALID_ARGUMENT, `${parsed.length} requests in one list, at most ${listItemsMax}`)
+  return parsed
 }
 
 function textOf(body: ArrayBufferLike, base: number, length: number): string {
