@@ -43,10 +43,15 @@ export function serveJson(
     }
     road.serve(caller, item, message.buffer, message.byteOffset, message.byteLength, dryRun)
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error
-    road.answers.count(-1, error.code)
-    answer(refusalJson(error, value), item, error.code)
+    const refusal = error instanceof Refusal ? error : unreadable(error)
+    road.answers.count(-1, refusal.code)
+    answer(refusalJson(refusal, value), item, refusal.code)
   }
+}
+
+/** A bug of ours in reading one request must not end the lane that all others are on. */
+function unreadable(error: unknown): Refusal {
+  return new Refusal(Code.INTERNAL, `the server could not read this request: ${(error as Error).message}`)
 }
 
 /** The reply to what could not be put on the road, with the id of the request if it has one. */

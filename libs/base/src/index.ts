@@ -12,7 +12,7 @@ export {
   type DTypeCode,
   type DTypeName,
 } from './dtype'
-export { bytesPerRow, describeColumn, elementsPerRow, type ColumnSpec, type Signature } from './signature'
+export { bytesPerRow, columnsMax, describeColumn, elementsPerRow, type ColumnSpec, type Signature } from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
 export { nowUs } from './clock'
 export { fnv1a64, murmur3, type U64 } from './hash'

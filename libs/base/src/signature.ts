@@ -16,6 +16,9 @@ export interface ColumnSpec {
   readonly ragged: boolean
 }
 
+/** Input columns that a request, and so a signature, may have. */
+export const columnsMax = 64
+
 /** What goes in and out of a workflow version. Plain data: it crosses threads by structured clone. */
 export interface Signature {
   readonly inputs: readonly ColumnSpec[]

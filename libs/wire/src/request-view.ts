@@ -1,5 +1,5 @@
-/** Columns that one request may carry. */
-export const inputsMax = 64
+import { columnsMax } from '@millrace/base'
+
 /** Context attributes that one request may carry. */
 export const contextMax = 64
 /** Dimensions that a column's shape may have, rows first. */
@@ -39,15 +39,15 @@ export class RequestView {
   /** Table positions of the attributes. */
   readonly context = new Int32Array(contextMax)
   inputCount = 0
-  readonly nameBegin = new Int32Array(inputsMax)
-  readonly nameLength = new Int32Array(inputsMax)
-  readonly dtype = new Int32Array(inputsMax)
-  readonly shapeBegin = new Int32Array(inputsMax)
-  readonly shapeLength = new Int32Array(inputsMax)
-  readonly dataBegin = new Int32Array(inputsMax)
-  readonly dataLength = new Int32Array(inputsMax)
-  readonly offsetsBegin = new Int32Array(inputsMax)
-  readonly offsetsLength = new Int32Array(inputsMax)
+  readonly nameBegin = new Int32Array(columnsMax)
+  readonly nameLength = new Int32Array(columnsMax)
+  readonly dtype = new Int32Array(columnsMax)
+  readonly shapeBegin = new Int32Array(columnsMax)
+  readonly shapeLength = new Int32Array(columnsMax)
+  readonly dataBegin = new Int32Array(columnsMax)
+  readonly dataLength = new Int32Array(columnsMax)
+  readonly offsetsBegin = new Int32Array(columnsMax)
+  readonly offsetsLength = new Int32Array(columnsMax)
   /** It did not verify because it is a list of requests. */
   isList = false
   /** Why the last verification failed; see `describeFault`. */

@@ -11,7 +11,8 @@ import { Override } from './generated/override'
 import { Request } from './generated/request'
 import { copyInputs, heapBytesOf, intakeOf, Matched, matchInputs, type Intake } from './intake'
 import { denseColumn, raggedColumn, type AttributeValue, type RequestMessage } from './message'
-import { contextMax, describeFault, inputsMax, RequestView, textAt } from './request-view'
+import { columnsMax } from '@millrace/base'
+import { contextMax, describeFault, RequestView, textAt } from './request-view'
 import { ListView, verifyList, verifyRequest } from './verify'
 
 const seed = Number(process.env.FUZZ_SEED ?? 1)
@@ -85,7 +86,7 @@ describe('a request that was encoded', () => {
     const column = denseColumn('a', 'u8', Uint8Array.of(1))
     const attributes = (n: number): Record<string, number> =>
       Object.fromEntries(Array.from({ length: n }, (_, i) => [`a${i}`, i]))
-    const full = { inputs: Array.from({ length: inputsMax }, () => column), context: attributes(contextMax) }
+    const full = { inputs: Array.from({ length: columnsMax }, () => column), context: attributes(contextMax) }
     expect(verified(encodeRequest(full))).toMatchObject({ inputCount: 64, contextCount: 64 })
     expect(() => verified(encodeRequest({ inputs: [...full.inputs, column] }))).toThrow(
       'inputs: 65 columns, at most 64',

@@ -1,4 +1,5 @@
-import { contextMax, dimensionsMax, inputsMax, type RequestView } from './request-view'
+import { columnsMax } from '@millrace/base'
+import { contextMax, dimensionsMax, type RequestView } from './request-view'
 
 /*
  * The verifier. FlatBuffers' JavaScript accessors trust every offset and length of a message, so a forged one reads
@@ -100,7 +101,7 @@ function verifyInputs(words: Uint32Array, length: number, out: RequestView): boo
   const vector = root.vector(Field.inputs, 4)
   if (vector < 0) return dangling(out, 'inputs')
   const count = vector > 0 ? words[(vector >>> 2) - 1]! : 0
-  if (count > inputsMax) return fault(out, 'inputs', `${count} columns, at most ${inputsMax}`)
+  if (count > columnsMax) return fault(out, 'inputs', `${count} columns, at most ${columnsMax}`)
   for (let i = 0; i < count; i++) {
     const at = vector + 4 * i
     const column = at + words[at >>> 2]!

@@ -1,4 +1,5 @@
-import { contextMax, dimensionsMax, inputsMax, type RequestView } from '../src/request-view'
+import { columnsMax } from '@millrace/base'
+import { contextMax, dimensionsMax, type RequestView } from '../src/request-view'
 
 /*
  * What the verifier must decide, written down a second time: slowly, through a DataView that throws at every read
@@ -111,7 +112,7 @@ function requestNumbers(view: DataView): number[] {
   })
 
   const [inputsBegin, inputCount] = vector(root, 6, 4)
-  demand(inputCount <= inputsMax)
+  demand(inputCount <= columnsMax)
   const inputs = Array.from({ length: inputCount }, (_, i) => {
     const column = table(follow(inputsBegin + 4 * i))
     const [name, dtype, shape] = [text(column, 0), byte(column, 1), vector(column, 2, 4)]

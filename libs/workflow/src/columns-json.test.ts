@@ -43,6 +43,12 @@ const good = {
 }
 
 describe('columnsFromJson', () => {
+  it.each(specs.map((one) => [one.name]))('refuses lists nested a hundred thousand deep for %s', (name) => {
+    const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000)) as unknown
+    expect(() => columnsFromJson(specs, { ...good, [name]: deep })).toThrow(Refusal)
+    expect(() => columnsFromJson(specs, { ...good, [name]: [deep] })).toThrow(Refusal)
+  })
+
   it('reads every kind of column, and columnsToJson writes it back', () => {
     const { rows, inputs } = columnsFromJson(specs, good)
     expect(rows).toBe(2)

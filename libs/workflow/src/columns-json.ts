@@ -92,7 +92,8 @@ function columnFromJson(spec: ColumnSpec, json: unknown): DenseArray | Strings {
   const width = elementsPerRow(spec)
   if (isBase64(json)) return denseFromBytes(at, spec, json.base64)
   const values: unknown[] = []
-  if (spec.per === 'request' && depthOf(json) <= spec.shape.length) flatten(at, spec, json, spec.shape, values)
+  if (spec.per === 'request' && depthOf(json, spec.shape.length + 1) <= spec.shape.length)
+    flatten(at, spec, json, spec.shape, values)
   else {
     const rows = list(at, spec, json)
     // A flat list is taken for a shaped column too: row after row.
@@ -119,8 +120,11 @@ function isListOfOne(spec: ColumnSpec, json: unknown): boolean {
   return spec.dtype === 'string' || spec.dtype === 'bytes' || Array.isArray(json[0])
 }
 
-function depthOf(json: unknown): number {
-  return Array.isArray(json) ? 1 + depthOf(json[0]) : 0
+/** Lists in lists, by their first elements; `most` when there are more. */
+function depthOf(json: unknown, most: number): number {
+  let depth = 0
+  for (let at = json; depth < most && Array.isArray(at); at = at[0]) depth++
+  return depth
 }
 
 function list(at: string, spec: ColumnSpec, json: unknown): readonly unknown[] {
@@ -239,7 +243,13 @@ function nest(flat: readonly unknown[], shape: readonly number[]): unknown[] {
 }
 
 function show(json: unknown): string {
-  const text = json === undefined ? 'nothing' : JSON.stringify(json)
+  let text: string
+  try {
+    text = json === undefined ? 'nothing' : JSON.stringify(json)
+  } catch {
+    // Lists so deep that they do not fit the stack.
+    text = 'a value that is nested too deeply'
+  }
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 

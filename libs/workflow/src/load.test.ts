@@ -200,6 +200,17 @@ describe('a workflow file', () => {
     }
   })
 
+  it('fails with more inputs than a request carries', async () => {
+    put(
+      'workflows/wide/1/workflow.js',
+      `const { column, defineWorkflow } = require('@millrace/workflow')
+      const inputs = Object.fromEntries(Array.from({ length: 65 }, (_, i) => ['c' + i, column('f32')]))
+      module.exports = defineWorkflow({ inputs, outputs: { y: column('f32') }, postprocess() {} })`,
+    )
+    const { description } = await load('wide')
+    expect(description).toMatchObject({ state: 'failed', reason: '65 inputs; a request carries at most 64 columns' })
+  })
+
   it('may be JavaScript, asynchronous, without a model, with lists and refusals of its own', async () => {
     put(
       'workflows/sums/1/workflow.js',

@@ -1,5 +1,5 @@
 import { isAbsolute, join } from 'node:path'
-import { nowUs } from '@millrace/base'
+import { columnsMax, nowUs } from '@millrace/base'
 import { findModelFile, type Model, type ModelFile } from '@millrace/engine'
 import type { FactStore } from '@millrace/facts'
 import { checkFacts } from './check-facts'
@@ -44,6 +44,8 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     enter('loading')
     const loaded = await loadFiles(folder, context.engines, (taken) => (model = taken))
     const { workflow } = loaded
+    if (workflow.signature.inputs.length > columnsMax)
+      throw new Error(`${workflow.signature.inputs.length} inputs; a request carries at most ${columnsMax} columns`)
     if (loaded.model !== null) checkModel(workflow, loaded.model)
     checkFacts(workflow, context.store, context.storeReason ?? 'the repository has no facts/ folder')
     const store = workflow.facts.length > 0 ? context.store : null
