@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { ScoreError } from '@millrace/client'
 import { affinityOf } from '@millrace/pool'
 import { decodeReply, encodeRequestList } from '@millrace/wire'
@@ -115,6 +116,33 @@ describe.each(['uws', 'node'])('MILLRACE_TRANSPORT=%s', (transport) => {
     expect((await served.lane()).pools[0]).toMatchObject({ restarts: 0 })
   })
 
+  test.each(['websocket', 'http'] as const)('a stop waits until a large answer over %s is read', async (kind) => {
+    const stopping = await serve({ MILLRACE_TRANSPORT: transport })
+    const rows = 10_000
+    const request = message('echo', {
+      id: BigUint64Array.of(9n),
+      tag: 't',
+      key: new BigUint64Array(rows),
+      text: new Array<string>(rows).fill('x'.repeat(800)),
+    })
+    const reader = await LateReader.send(stopping.server.port, kind, request)
+    await until('it is answered', async () => {
+      const { requests } = await stopping.lane()
+      return requests.some(({ code, count }) => code === 'OK' && count === 1) || 'not yet'
+    })
+    let stopped = false
+    const stop = stopping.server.stop().then(() => (stopped = true))
+    await until('the lane drains', async () => {
+      const lanes = await stopping.server.snapshots()
+      return lanes.every(({ notReady }) => notReady.includes('the lane drains')) || 'not yet'
+    })
+    expect(stopped).toBe(false)
+    const reply = decodeReply(await reader.read())
+    expect(reply).toMatchObject({ id: 1n, code: 'OK' })
+    expect(reply.outputs.find(({ name }) => name === 'text')!.data.length).toBe(rows * 802)
+    await stop
+  })
+
   test('what it does not serve', async () => {
     const { port } = served.server
     const get = await http(port, 'GET', '/v1/score')
@@ -159,4 +187,56 @@ function abortedPost(served: Served, body: Uint8Array): Promise<() => void> {
     req.on('error', () => undefined)
     req.end(body, () => resolve(() => req.destroy()))
   })
+}
+
+/** Asks for one thing, and reads nothing of the answer before it is told to. */
+class LateReader {
+  private constructor(
+    private readonly socket: Socket,
+    private readonly payloadOf: (bytes: Buffer) => Buffer | null,
+  ) {}
+
+  static async send(port: number, kind: 'websocket' | 'http', request: Uint8Array): Promise<LateReader> {
+    const socket = connect(port, '127.0.0.1')
+    await new Promise((resolve) => socket.once('connect', resolve))
+    if (kind === 'http') {
+      const head = `POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-flatbuffers\r\n`
+      socket.write(Buffer.concat([Buffer.from(`${head}content-length: ${request.length}\r\n\r\n`), request]))
+      socket.pause()
+      return new LateReader(socket, (bytes) => {
+        const begin = bytes.indexOf('\r\n\r\n') + 4
+        const length = Number(/content-length: (\d+)/i.exec(bytes.toString('latin1', 0, begin))?.[1])
+        return bytes.length < begin + length ? null : bytes.subarray(begin, begin + length)
+      })
+    }
+    const head = 'GET /v1/stream HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n'
+    socket.write(`${head}sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`)
+    await new Promise((resolve) => socket.once('data', resolve))
+    socket.pause()
+    // A binary frame with a 64-bit length and a mask of zeros (RFC 6455, 5.2).
+    const frame = Buffer.alloc(14)
+    frame.writeUInt16BE(0x82ff, 0)
+    frame.writeBigUInt64BE(BigInt(request.length), 2)
+    socket.write(Buffer.concat([frame, request]))
+    return new LateReader(socket, (bytes) => {
+      const end = 10 + Number(bytes.length < 10 ? 0n : bytes.readBigUInt64BE(2))
+      return bytes.length < end || end === 10 ? null : bytes.subarray(10, end)
+    })
+  }
+
+  /** Rejects when the connection ends before the whole answer is there. */
+  read(): Promise<Buffer> {
+    const pieces: Buffer[] = []
+    return new Promise((resolve, reject) => {
+      this.socket.on('data', (piece: Buffer) => pieces.push(piece))
+      this.socket.once('error', reject)
+      this.socket.once('close', () => {
+        const bytes = Buffer.concat(pieces)
+        const payload = this.payloadOf(bytes)
+        if (payload === null) reject(new Error(`the connection ended after ${bytes.length} bytes`))
+        else resolve(payload)
+      })
+      this.socket.resume()
+    })
+  }
 }

@@ -1,4 +1,4 @@
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks'
 import { Arena, Code } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
 import { compileRules, explain, type Rules, type Table } from '@millrace/rules'
@@ -18,6 +18,8 @@ import type { Transport } from './transport'
 
 /** Smallest block of the arena: what a batch of one small row takes. */
 const slabBytesMin = 4096
+/** What is left for sending at least, when answering took all the time to drain. */
+const lastSendMs = 500
 
 /** What a lane is made of, once it serves. */
 export interface LaneParts {
@@ -113,12 +115,14 @@ export class Lane {
     const { road, transport, eventLoop, pools, config } = this.parts
     road.draining = true
     transport.stopListening()
-    await Promise.race([road.drained(), new Promise((resolve) => setTimeout(resolve, config.drainMs))])
+    const end = performance.now() + config.drainMs
+    await when(() => road.calls.waiting === 0, end)
     const left = road.calls.waiting
     if (left > 0) {
       this.log.warn({ left }, `${left} requests were not answered in MILLRACE_DRAIN_MS`)
       road.answers.failAll(Code.UNAVAILABLE, 'the server stopped before it was answered; send it to another')
     }
+    await when(() => !transport.sending, Math.max(end, performance.now() + lastSendMs))
     transport.close()
     road.close()
     eventLoop.disable()
@@ -158,6 +162,11 @@ export class Lane {
       rules_version: table.version,
     }
   }
+}
+
+/** Resolves when it holds, or when the time is over. */
+async function when(holds: () => boolean, endMs: number): Promise<void> {
+  while (!holds() && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 async function inTime<T>(ms: number, message: string, promise: Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { Server as Listener, type AddressInfo, type Socket as Connection } from 'node:net'
 import { WebSocketServer, type RawData, type WebSocket } from 'ws'
 import {
   backpressureBytesMax,
@@ -14,6 +14,7 @@ import {
 /** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
 export async function openNode(options: TransportOptions): Promise<Transport> {
   const { door, bodyBytesMax } = options
+  const connections = new Set<Connection>()
   const server = createServer((req, res) => {
     const path = (req.url ?? '').split('?')[0]!
     const response = new NodeResponse(res)
@@ -25,6 +26,10 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       if (body === null) return door.tooLarge(response.closing())
       door.post(response, req.headers['content-type'] ?? '', path === paths.resolve, body.buffer, 0, body.byteLength)
     })
+  })
+  server.on('connection', (connection) => {
+    connections.add(connection)
+    connection.once('close', () => connections.delete(connection))
   })
   const webSockets = new WebSocketServer({
     server,
@@ -56,7 +61,11 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     get sockets() {
       return webSockets.clients.size
     },
-    stopListening: () => void server.close(),
+    get sending() {
+      return [...connections].some(({ writableLength }) => writableLength > 0)
+    },
+    // Not http's own close: it takes a connection whose answer is still being read for idle, and ends it.
+    stopListening: () => void Listener.prototype.close.call(server),
     close: () => {
       clearInterval(pinging)
       for (const ws of webSockets.clients) ws.close(1001, 'the server stops')

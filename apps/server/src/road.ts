@@ -191,11 +191,6 @@ export class Road implements BatchOwner {
     this.dispatch()
   }
 
-  /** Resolves when nothing waits for an answer; a batch whose requests are all answered may still run. */
-  async drained(): Promise<void> {
-    while (this.calls.waiting > 0) await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-
   close(): void {
     clearInterval(this.sweeper)
   }

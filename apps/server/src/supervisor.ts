@@ -125,7 +125,8 @@ export class Supervisor {
   /** Resolves with the lane's port when it serves. */
   private launch(slot: Slot): Promise<number> {
     const child = fork(join(__dirname, 'lane-process.js'), {
-      execArgv: [...process.execArgv, ...laneFlags],
+      // Not what this process was started with: `node -e` would run its script again.
+      execArgv: laneFlags,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     slot.process = child

@@ -50,6 +50,8 @@ export interface Transport {
   readonly kind: 'uws' | 'node'
   /** WebSockets that are open. */
   readonly sockets: number
+  /** Replies are on their way that the other side has not taken yet. */
+  readonly sending: boolean
   /** Takes no new connections; those that are open go on. */
   stopListening(): void
   /** Closes every connection. */

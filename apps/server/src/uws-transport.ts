@@ -50,9 +50,10 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
   const { door, bodyBytesMax } = options
   const app = uws.App()
   const sockets = new Set<UwsSocket>()
+  const sending = new Set<UwsResponse>()
   const post = (dryRun: boolean) => (res: Uws.HttpResponse, req: Uws.HttpRequest) => {
     if (conflictingLengths(req)) return void res.close()
-    readBody(res, req.getHeader('content-type'), bodyBytesMax, door, dryRun)
+    readBody(new UwsResponse(res, sending), res, req.getHeader('content-type'), bodyBytesMax, door, dryRun)
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
@@ -91,7 +92,7 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
     if (conflictingLengths(req)) return void res.close()
     const method = req.getMethod()
     const path = req.getUrl()
-    const response = new UwsResponse(res)
+    const response = new UwsResponse(res, sending)
     res.onAborted(response.abort)
     door.other(response, method, path)
   })
@@ -112,6 +113,9 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
         get sockets() {
           return sockets.size
         },
+        get sending() {
+          return sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
+        },
         stopListening,
         close: () => {
           stopListening()
@@ -124,8 +128,14 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
 }
 
 /** Reads the body and hands it on: in place when it came in one piece, which nearly every one does. */
-function readBody(res: Uws.HttpResponse, contentType: string, bytesMax: number, door: Door, dryRun: boolean): void {
-  const response = new UwsResponse(res)
+function readBody(
+  response: UwsResponse,
+  res: Uws.HttpResponse,
+  contentType: string,
+  bytesMax: number,
+  door: Door,
+  dryRun: boolean,
+): void {
   let pieces: Buffer[] | null = null
   let bytes = 0
   res.onAborted(response.abort)
@@ -161,6 +171,9 @@ function conflictingLengths(req: Uws.HttpRequest): boolean {
   return lengths > 1
 }
 
+/** Bodies above this, bytes, are sent as the connection takes them. */
+const largeBytes = 64 * 1024
+
 class UwsResponse implements Responder {
   closed = false
   private corked = false
@@ -168,16 +181,23 @@ class UwsResponse implements Responder {
   /** For `onAborted`: the response must not be touched after it. */
   readonly abort = (): void => {
     this.closed = true
+    this.sending.delete(this)
   }
 
-  constructor(private readonly res: Uws.HttpResponse) {}
+  /** @param sending responses that are not all with the other side yet */
+  constructor(
+    private readonly res: Uws.HttpResponse,
+    private readonly sending: Set<UwsResponse>,
+  ) {}
 
   respond(status: string, contentType: string, body: string | Uint8Array): void {
     if (this.closed) return
     this.closed = true
     const write = (): void => {
       if (status !== '200 OK') this.res.writeStatus(status)
-      this.res.writeHeader('content-type', contentType).end(body, this.closing)
+      this.res.writeHeader('content-type', contentType)
+      if (body.length <= largeBytes) this.res.end(body, this.closing)
+      else this.sendLarge(Buffer.from(body as Uint8Array))
     }
     if (this.corked) write()
     else this.res.cork(write)
@@ -187,6 +207,18 @@ class UwsResponse implements Responder {
     this.corked = true
     this.res.cork(send)
     this.corked = false
+  }
+
+  /** As much as the connection takes at a time: nothing waits inside the library where nobody knows of it. */
+  private sendLarge(body: Buffer): void {
+    const [, sent] = this.res.tryEnd(body, body.length)
+    if (sent) return
+    this.sending.add(this)
+    this.res.onWritable((offset) => {
+      const [taken, done] = this.res.tryEnd(body.subarray(offset), body.length)
+      if (done) this.sending.delete(this)
+      return taken
+    })
   }
 
   refuseLarge(door: Door): void {

@@ -50,7 +50,7 @@ export interface ScoreAnswer {
 }
 
 /** Time that a deadline leaves for the way there and back before the client gives up by itself. */
-const graceMs = 50
+const graceMs = 100
 
 /** A client of one server, or of whatever balances between several. */
 export class Client {
