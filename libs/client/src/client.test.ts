@@ -249,7 +249,7 @@ describe.each(transports)('over %s', (transport) => {
     expect(valueIn(await client.score(one(2)))).toBe(2)
     expect(await late).toMatchObject({
       code: 'DEADLINE_EXCEEDED',
-      message: 'DEADLINE_EXCEEDED: no answer within 70 ms',
+      message: 'DEADLINE_EXCEEDED: no answer within 120 ms',
     })
     expect(valueIn(await client.score(one(3)))).toBe(3)
   })
