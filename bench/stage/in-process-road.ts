@@ -63,7 +63,6 @@ export class InProcessRoad {
       config,
       arena,
       versions: [version],
-      reasons: [''],
       table: tableOf(1, false),
       defer: (turn) => void this.deferred.push(turn),
       pools: [{ pool, interactive: [version.interactive], bulk: [version.bulk] }],

@@ -154,7 +154,7 @@ test('loop: DEADLINE_EXCEEDED at the deadline while the other thread serves; a s
   const [reply] = await socket.received(1)
   expect(decodeReply(reply as Buffer)).toMatchObject({
     code: 'DEADLINE_EXCEEDED',
-    message: 'deadline_us: no answer within the 200 ms that the request gave',
+    message: 'deadline: no answer within the 200 ms that the request gave',
   })
   // Not before it.
   expect(performance.now() - begun).toBeGreaterThan(199)

@@ -191,7 +191,10 @@ test('a version that is broken: not ready with the reason, the others serve', as
   expect(await served.json({ objective: 'echo', inputs })).toMatchObject({ status: 200, body: { code: 'OK' } })
   expect(await served.json({ objective: 'broken', inputs: {} })).toMatchObject({
     status: 503,
-    body: { code: 'UNAVAILABLE', message: expect.stringContaining(why) as string },
+    body: {
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('/v2/health/ready on its admin port say why') as string,
+    },
   })
   const { series } = readMetrics((await served.admin('GET', '/metrics')).body.toString('utf8'))
   expect(series.get('millrace_lane_ready{lane="0"}')).toBe(0)

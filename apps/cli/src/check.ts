@@ -20,9 +20,11 @@ export async function check(path: string | undefined, { json }: { json?: boolean
   const versions = await loadAll(repository)
   for (const { name, version, state, reason } of versions)
     if (state !== 'ready') problems.push(`${name}@${version}: ${reason}`)
-  problems.push(...(await rulesProblems(repository)))
-  if (json === true) printJson({ repository: repository.path, versions, problems })
-  else show(repository, versions, problems)
+  const rules = await compiled(repository)
+  problems.push(...rules.problems)
+  const notes = notesOn(versions, rules.served)
+  if (json === true) printJson({ repository: repository.path, versions, problems, notes })
+  else show(repository, versions, problems, notes)
   return problems.length === 0 ? Exit.good : Exit.no
 }
 
@@ -54,17 +56,45 @@ async function loadAll(repository: Repository): Promise<VersionDescription[]> {
   }
 }
 
-async function rulesProblems(repository: Repository): Promise<string[]> {
+interface Compiled {
+  readonly problems: readonly string[]
+  /** `name@version` of every version that an objective leads to; null when the rules do not compile. */
+  readonly served: ReadonlySet<string> | null
+}
+
+async function compiled(repository: Repository): Promise<Compiled> {
   try {
-    compileRules(await repositoryRules(repository), repository.versions, 1)
-    return []
+    const { routes } = compileRules(await repositoryRules(repository), repository.versions, 1)
+    return { problems: [], served: new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`)) }
   } catch (error) {
-    if (error instanceof RulesError) return error.problems.map((problem) => `${repository.rules}: ${problem}`)
-    return [messageOf(error)]
+    const problems =
+      error instanceof RulesError
+        ? error.problems.map((problem) => `${repository.rules}: ${problem}`)
+        : [messageOf(error)]
+    return { problems, served: null }
   }
 }
 
-function show(repository: Repository, versions: readonly VersionDescription[], problems: readonly string[]): void {
+/** What is not wrong, and may still not be meant. */
+function notesOn(versions: readonly VersionDescription[], served: Compiled['served']): string[] {
+  return versions
+    .filter(({ state }) => state === 'ready')
+    .flatMap(({ name, version, golden, model }) => [
+      ...(served?.has(`${name}@${version}`) === false ? [`${name}@${version}: no objective leads here`] : []),
+      ...(golden === null
+        ? [
+            `${name}@${version}: no golden requests: ${model === null ? 'it' : 'its model was run on zeros, its functions'} never ran`,
+          ]
+        : []),
+    ])
+}
+
+function show(
+  repository: Repository,
+  versions: readonly VersionDescription[],
+  problems: readonly string[],
+  notes: readonly string[],
+): void {
   for (const { name, version, state, signature, model, golden, loadMs } of versions) {
     const ready = state === 'ready'
     const goldens = golden === null ? 'no golden requests' : `${golden.passed} golden requests passed`
@@ -79,6 +109,7 @@ function show(repository: Repository, versions: readonly VersionDescription[], p
     ] as const)
       for (const column of columns) print(`         ${way.padEnd(4)} ${column.name}: ${describeColumn(column)}`)
   }
+  for (const note of notes) print(`${paint('yellow', 'note')}  ${note}`)
   print(problems.length === 0 ? `\n${repository.path} is good` : '')
   for (const problem of problems) print(`${paint('red', 'wrong')} ${problem}`)
 }

@@ -31,12 +31,25 @@ describe('usage', () => {
     [['frob'], "unknown command 'frob'"],
     [['score'], "missing required argument 'file'"],
     [['check', '--frob'], "unknown option '--frob'"],
-    [['score', 'no-such-file.json'], 'no-such-file.json: ENOENT'],
+    [['score', 'no-such-file.json'], 'there is no file no-such-file.json'],
+    [['score', '-', '--url', 'frob'], '--url frob: must be like http://127.0.0.1:8080'],
     [['explain'], '--objective'],
   ])('%j is wrong usage', (args, message) => {
     const { status, stderr, stdout } = run(args)
     expect(status).toBe(2)
     expect(stderr).toContain(message)
+    expect(stdout).toBe('')
+  })
+
+  it('has a version', () => {
+    expect(run(['--version']).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+
+  it('does not serve nothing', () => {
+    const env = { MILLRACE_PORT: '0', MILLRACE_ADMIN_PORT: '0', MILLRACE_ARENA_BYTES: '32MiB' }
+    const { status, stderr, stdout } = run(['serve', '-r', '/nowhere'], { env })
+    expect(status).toBe(1)
+    expect(stderr).toContain('there is nothing to serve: /nowhere/workflows is no folder')
     expect(stdout).toBe('')
   })
 
@@ -74,6 +87,7 @@ describe('check', () => {
     expect(stdout).toContain('ready  title-ranking@1')
     expect(stdout).toContain('golden requests passed')
     expect(stdout).toContain('title: string')
+    expect(stdout).not.toContain('note')
     expect(stdout).toContain('is good')
     expect(status).toBe(0)
   })

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '@millrace/server'
 import { check } from './check'
@@ -6,6 +8,8 @@ import { explain, type ExplainOptions } from './explain'
 import { Exit, paint, UsageError } from './output'
 import { score } from './score'
 import { serve } from './serve'
+
+const { version } = JSON.parse(readFileSync(join(__dirname, '../package.json'), 'utf8')) as { version: string }
 
 const examples = `
 Examples:
@@ -21,6 +25,7 @@ Exit codes: 0 good, 1 the answer is no, 2 wrong usage.`
 export function main(argv: readonly string[]): void {
   const program = new Command('millrace')
     .description('Hundreds of models behind one API. Servers are configured by environment variables: millrace config.')
+    .version(version)
     .exitOverride()
     .showHelpAfterError('(--help shows the options)')
     .addHelpText('after', examples)

@@ -1,4 +1,4 @@
-import { Exit, paint, print, printJson, table } from './output'
+import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
 const rowsShown = 20
@@ -16,6 +16,7 @@ interface Reply {
 
 /** Sends the request of a file (or a list of them) and shows the answer; exit 1 when one was refused. */
 export async function score(file: string, { url, json }: { url: string; json?: boolean }): Promise<number> {
+  if (!URL.canParse(url)) throw new UsageError(`--url ${url}: must be like http://127.0.0.1:8080`)
   const request = readRequest(file)
   const replies = await send(url, request)
   if (json === true) printJson(Array.isArray(request) ? replies : replies[0])

@@ -60,13 +60,7 @@ export async function openAdmin(config: Config, supervisor: Supervisor, log: Log
     )
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        new Error(
-          `admin port ${config.adminPort} of ${config.adminHost} cannot be opened: ${error.code ?? error.message} (MILLRACE_ADMIN_PORT)`,
-        ),
-      ),
-    )
+    server.once('error', reject)
     server.listen(config.adminPort, config.adminHost, resolve)
   })
   return {

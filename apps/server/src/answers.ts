@@ -205,7 +205,7 @@ export class Answers {
   private expire(call: number): void {
     const { deadlineUs, receivedUs } = this.calls
     const budgetMs = Math.round(deadlineUs[call]! - receivedUs[call]!) / 1000
-    this.fail(call, Code.DEADLINE_EXCEEDED, `deadline_us: no answer within the ${budgetMs} ms that the request gave`)
+    this.fail(call, Code.DEADLINE_EXCEEDED, `deadline: no answer within the ${budgetMs} ms that the request gave`)
   }
 
   /** The one place where a call is answered. */

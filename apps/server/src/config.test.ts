@@ -26,6 +26,18 @@ test('pools, lanes, lists', () => {
   expect(rows.find((row) => row.name === 'MILLRACE_PORT')).toMatchObject({ value: '8080', source: 'default' })
 })
 
+test('engines that do not exist, one port for two', () => {
+  const env = {
+    ...small,
+    MILLRACE_POOL_CPU_ENGINES: 'tfjs,tensorrt',
+    MILLRACE_PORT: '9000',
+    MILLRACE_ADMIN_PORT: '9000',
+  }
+  expect(() => readConfig(env, defaults)).toThrow(
+    /MILLRACE_POOL_CPU_ENGINES="tfjs,tensorrt": tensorrt is none of onnxruntime, tfjs[^]*MILLRACE_ADMIN_PORT: is MILLRACE_PORT as well/,
+  )
+})
+
 test('every problem at once, with the nearest name', () => {
   const env = {
     ...small,

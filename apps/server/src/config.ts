@@ -124,7 +124,12 @@ export const variables: readonly Variable[] = [
     max: 1024,
     description: 'Lanes that serve; auto is half of the CPUs.',
   },
-  choice('MILLRACE_TRANSPORT', 'auto', ['auto', 'uws', 'node'], 'HTTP server of the data port.'),
+  choice(
+    'MILLRACE_TRANSPORT',
+    'auto',
+    ['auto', 'uws', 'node'],
+    'HTTP server of the data port: uws, node, or auto (uws where it loads).',
+  ),
   choice(
     'MILLRACE_LOG_LEVEL',
     'info',
@@ -155,7 +160,8 @@ export const variables: readonly Variable[] = [
     kind: 'list',
     default: '',
     unit: '',
-    description: 'Engines in order of preference; by default all.',
+    description: 'Engines in order of preference: onnxruntime, tfjs; by default all.',
+    choices: ['onnxruntime', 'tfjs'],
   },
   bytes('MILLRACE_ARENA_BYTES', '256MiB', 'Shared memory of a lane; a power of two.', 2 ** 20, gib),
   bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; a power of two, at most half of the arena.', 4096, gib),
@@ -249,6 +255,10 @@ function checkRelations(config: Config, problems: string[]): void {
     config.requestBytesMax <= config.slabBytesMax,
     'MILLRACE_REQUEST_BYTES_MAX: must be at most MILLRACE_SLAB_BYTES_MAX',
   )
+  need(
+    config.port === 0 || config.port !== config.adminPort || config.host !== config.adminHost,
+    'MILLRACE_ADMIN_PORT: is MILLRACE_PORT as well; they are two',
+  )
   need(config.batchRowsMax <= config.queueRowsMax, 'MILLRACE_BATCH_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX')
   need(
     config.requestRowsMax <= config.queueRowsMax,
@@ -294,11 +304,14 @@ function poolVariable(pool: string, part: string): string {
 
 function parse(variable: Variable, value: string): unknown {
   if (variable.kind === 'text') return value === '' && variable.default !== '' ? new Error('is empty') : value
-  if (variable.kind === 'list')
-    return value
+  if (variable.kind === 'list') {
+    const parts = value
       .split(',')
       .map((part) => part.trim())
       .filter((part) => part !== '')
+    const unknown = parts.find((part) => variable.choices?.includes(part) === false)
+    return unknown === undefined ? parts : new Error(`${unknown} is none of ${variable.choices!.join(', ')}`)
+  }
   if (variable.kind === 'cpus') return parseCpuList(value)
   if (variable.kind === 'choice') {
     return variable.choices!.includes(value) ? value : new Error(`is none of ${variable.choices!.join(', ')}`)

@@ -50,6 +50,8 @@ export class Lane {
    */
   static async start(config: Config, index: number, log: Log): Promise<Lane> {
     const repository = readRepository(config.repository)
+    if (repository.versions.length === 0)
+      throw new Error(`there is nothing to serve: ${repository.problems.join('; ') || `${repository.path} is empty`}`)
     for (const problem of repository.problems) log.warn(problem)
     const arena = new Arena(config.arenaBytes, slabBytesMin)
     const pools = config.pools.map((pool) => openPool(pool, index, config, arena, log))
@@ -75,7 +77,6 @@ export class Lane {
         config,
         arena,
         versions,
-        reasons: descriptions.map(({ reason }) => reason ?? ''),
         table,
         pools: pools.map((pool, p): RoadPool => {
           const served = versions.filter((version, v) => version !== null && readyOn[p]![v] === true)

@@ -30,8 +30,6 @@ export interface RoadOptions {
   readonly arena: Arena
   /** By the repository's version index; null where the version is not ready. */
   readonly versions: readonly (ServedVersion | null)[]
-  /** Why each version that is not ready is not. */
-  readonly reasons: readonly string[]
   readonly table: Table
   /** In the order in which they are offered work. */
   readonly pools: readonly RoadPool[]
@@ -318,6 +316,8 @@ export class Road implements BatchOwner {
   private unknownObjective(): string {
     const { view } = this
     const { objectives } = this.options.table
+    if (view.objectiveBegin === 0 && view.objectiveLo === 0 && view.objectiveHi === 0)
+      return 'objective: is missing; send its name or its hash'
     const asked =
       view.objectiveBegin > 0
         ? `'${textAt(view, view.objectiveBegin, Math.min(view.objectiveLength, 100))}'`
@@ -327,8 +327,8 @@ export class Road implements BatchOwner {
   }
 
   private notReady(route: number): string {
-    const { workflow, version, versionIndex } = this.options.table.routes[route]!
-    return `${workflow}@${version} is not ready: ${this.options.reasons[versionIndex] ?? 'it is not loaded'}`
+    const { workflow, version } = this.options.table.routes[route]!
+    return `${workflow}@${version} is not ready; the server's log and GET /v2/health/ready on its admin port say why`
   }
 
   private tooManyRows(rows: number): string {

@@ -1,5 +1,6 @@
 import { openAdmin } from './admin'
 import type { Config } from './config'
+import { freePort } from './free-port'
 import type { Log } from './log'
 import type { LaneSnapshot } from './snapshot'
 import { Supervisor } from './supervisor'
@@ -15,6 +16,8 @@ export interface Server {
 
 /** Resolves when every lane serves and the admin port is open; rejects with what is wrong, and nothing is left. */
 export async function startServer(config: Config, log: Log): Promise<Server> {
+  // Known before anything is loaded.
+  if (config.adminPort !== 0) await freePort('MILLRACE_ADMIN_PORT', config.adminHost, config.adminPort)
   const supervisor = await Supervisor.start(config, log)
   try {
     const admin = await openAdmin(config, supervisor, log)

@@ -57,7 +57,7 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
-  app.ws<UserData>(paths.stream, {
+  app.ws<unknown>(paths.stream, {
     maxPayloadLength: bodyBytesMax,
     maxBackpressure: backpressureBytesMax,
     closeOnBackpressureLimit: 1,
@@ -65,25 +65,24 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
     compression: uws.DISABLED,
     upgrade: (res, req, context) => {
       res.upgrade(
-        { socket: null },
+        {},
         req.getHeader('sec-websocket-key'),
         req.getHeader('sec-websocket-protocol'),
         req.getHeader('sec-websocket-extensions'),
         context,
       )
     },
-    open: (ws) => {
-      const socket = new UwsSocket(ws)
-      ws.getUserData().socket = socket
-      sockets.add(socket)
+    open: (ws: OpenSocket) => {
+      ws.socket = new UwsSocket(ws)
+      sockets.add(ws.socket)
     },
-    message: (ws, message, isBinary) => {
-      const socket = ws.getUserData().socket!
+    message: (ws: OpenSocket, message, isBinary) => {
+      const socket = ws.socket!
       if (isBinary) door.message(socket, message, 0, message.byteLength)
       else door.text(socket, Buffer.from(message).toString('utf8'))
     },
-    close: (ws) => {
-      const socket = ws.getUserData().socket!
+    close: (ws: OpenSocket) => {
+      const socket = ws.socket!
       socket.closed = true
       sockets.delete(socket)
     },
@@ -227,15 +226,13 @@ class UwsResponse implements Responder {
   }
 }
 
-/** uWebSockets.js copies the object it is given at the upgrade: the socket is put in when it is open. */
-interface UserData {
-  socket: UwsSocket | null
-}
+/** The library's object for a socket, the same in every callback, with a property of ours: no call to look it up. */
+type OpenSocket = Uws.WebSocket<unknown> & { socket?: UwsSocket }
 
 class UwsSocket implements Socket {
   closed = false
 
-  constructor(readonly ws: Uws.WebSocket<UserData>) {}
+  constructor(readonly ws: Uws.WebSocket<unknown>) {}
 
   reply(message: Uint8Array): void {
     this.ws.send(message, true)

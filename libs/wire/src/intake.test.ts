@@ -137,37 +137,37 @@ describe('inputs that do not match are refused by name', () => {
     [
       'another width',
       instead({ ...vector, shape: [4, 1] }),
-      `inputs.vector: came with shape [4,1] and 16 bytes; ${declared.vector}`,
+      `inputs.vector: came with shape [4,1] and 16 bytes; a shape is [rows, 2], or left out; ${declared.vector}`,
     ],
     [
       'another inner dimension, the same bytes',
       instead({ ...vector, shape: [2, 1] }),
-      `inputs.vector: came with shape [2,1] and 16 bytes; ${declared.vector}`,
+      `inputs.vector: came with shape [2,1] and 16 bytes; a shape is [rows, 2], or left out; ${declared.vector}`,
     ],
     [
       'a dimension too many',
       instead({ ...vector, shape: [2, 2, 1] }),
-      `inputs.vector: came with shape [2,2,1] and 16 bytes; ${declared.vector}`,
+      `inputs.vector: came with shape [2,2,1] and 16 bytes; a shape is [rows, 2], or left out; ${declared.vector}`,
     ],
     [
       'a dimension too few',
       instead({ ...vector, shape: [2] }),
-      `inputs.vector: came with shape [2] and 16 bytes; ${declared.vector}`,
+      `inputs.vector: came with shape [2] and 16 bytes; a shape is [rows, 2], or left out; ${declared.vector}`,
     ],
     [
       'more rows in the shape than bytes',
       instead({ ...vector, shape: [3, 2] }),
-      `inputs.vector: came with shape [3,2] and 16 bytes; ${declared.vector}`,
+      `inputs.vector: came with shape [3,2] and 16 bytes; a shape is [rows, 2], or left out; ${declared.vector}`,
     ],
     [
       'a shape of 2^32 - 1 rows',
       instead({ ...vector, shape: [0xffffffff, 2] }),
-      `inputs.vector: came with shape [4294967295,2] and 16 bytes; ${declared.vector}`,
+      `inputs.vector: came with shape [4294967295,2] and 16 bytes; a shape is [rows, 2], or left out; ${declared.vector}`,
     ],
     [
       'a ragged column of two dimensions',
       instead({ ...title, shape: [2, 1] }),
-      `inputs.title: came with shape [2,1] and 8 bytes; ${declared.title}`,
+      `inputs.title: came with shape [2,1] and 8 bytes; a shape is [rows], or left out; ${declared.title}`,
     ],
     [
       'rows that differ',

@@ -79,7 +79,13 @@ export function matchInputs(view: RequestView, intake: Intake, out: Matched): bo
         )
     }
     if (view.shapeLength[i]! > 0 && !shapeFits(view, i, intake, c, columnRows))
-      return wrong(out, intake, c, `came with shape [${shapeOf(view, i)}] and ${view.dataLength[i]} bytes`)
+      return wrong(
+        out,
+        intake,
+        c,
+        `came with shape [${shapeOf(view, i)}] and ${view.dataLength[i]} bytes; ` +
+          `a shape is [${['rows', ...intake.signature.inputs[c]!.shape].join(', ')}], or left out`,
+      )
     if (intake.perRequest[c] === 1) {
       if (columnRows !== 1) return wrong(out, intake, c, `came with ${columnRows} rows, it is one value per request`)
     } else if (rows < 0) rows = columnRows

@@ -461,8 +461,16 @@ describe('a malformed message is refused with its field', () => {
     ['vtable of odd length', (m) => m.put16(m.vtable(m.root), 13), outside],
     ['table too short', (m) => m.put16(m.vtable(m.root) + 2, 0), outside],
     ['table too long', (m) => m.put16(m.vtable(m.root) + 2, 0xfffc), outside],
-    ['identifier of a reply', (m) => m.bytes.set(Buffer.from('MRRP'), 4), 'message: the file identifier is not MRRQ'],
-    ['identifier of a list', (m) => m.bytes.set(Buffer.from('MRQL'), 4), 'message: the file identifier is not MRRQ'],
+    [
+      'identifier of a reply',
+      (m) => m.bytes.set(Buffer.from('MRRP'), 4),
+      'message: the file identifier is neither MRRQ nor MRQL',
+    ],
+    [
+      'identifier of a list',
+      (m) => m.bytes.set(Buffer.from('MRQL'), 4),
+      'message: the file identifier is neither MRRQ nor MRQL',
+    ],
 
     ...(['id', 'objectiveHash', 'deadlineUs', 'flags', 'priority'] as const).flatMap(
       (name): [string, (m: Parts) => unknown, string][] => {

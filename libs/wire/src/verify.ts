@@ -54,7 +54,7 @@ export function verifyRequest(buffer: ArrayBufferLike, base: number, length: num
   out.base = base
   if (words[1] !== requestIdentifier) {
     out.isList = words[1] === listIdentifier
-    return fault(out, 'message', 'the file identifier is not MRRQ')
+    return fault(out, 'message', 'the file identifier is neither MRRQ nor MRQL')
   }
   if (!root.enter(words, length, words[0]!))
     return fault(out, 'message', 'the root table or its vtable lies outside the message')

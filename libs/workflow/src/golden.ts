@@ -58,8 +58,7 @@ export function readGolden(folder: string): Golden[] {
 export async function checkGolden(version: LoadedVersion, goldens: readonly Golden[]): Promise<string[]> {
   const failures: string[] = []
   for (const golden of goldens) {
-    const [answer] = await runOffline(version, [golden.inputs])
-    const failure = differs(version, golden, answer!)
+    const failure = await alone(version, golden)
     if (failure !== null) failures.push(failure)
   }
   if (failures.length > 0 || goldens.length < 2) return failures
@@ -71,6 +70,19 @@ export async function checkGolden(version: LoadedVersion, goldens: readonly Gold
     const failure = differs(version, golden, together[i]!)
     return failure === null ? [] : [`${failure} (in a batch with the others; alone it passes)`]
   })
+}
+
+/** A workflow that throws fails its golden request with the place in its file. */
+async function alone(version: LoadedVersion, golden: Golden): Promise<string | null> {
+  try {
+    const [answer] = await runOffline(version, [golden.inputs])
+    return differs(version, golden, answer!)
+  } catch (error) {
+    const stack = (error as { cause?: { stack?: unknown } }).cause?.stack
+    const frame =
+      typeof stack === 'string' ? stack.split('\n').find((line) => line.includes(version.folder.path)) : undefined
+    return `${golden.at}: ${messageOf(error)}${frame === undefined ? '' : `, ${frame.trim()}`}`
+  }
 }
 
 function differs(version: LoadedVersion, golden: Golden, answer: OfflineAnswer): string | null {

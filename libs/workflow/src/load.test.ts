@@ -200,6 +200,20 @@ describe('a workflow file', () => {
     }
   })
 
+  it('names the golden request and the line of the file when its functions throw', async () => {
+    put(
+      'workflows/throws/1/workflow.js',
+      `const { column, defineWorkflow } = require('@millrace/workflow')
+      module.exports = defineWorkflow({
+        inputs: { x: column('f32') }, outputs: { y: column('f32') },
+        postprocess({ inputs, outputs }) { outputs.y[0] = inputs.z[0] },
+      })`,
+    )
+    put('workflows/throws/1/golden.json', '[{"inputs": {"x": [1]}, "outputs": {"y": [1]}}]')
+    const { description } = await load('throws')
+    expect(description.reason).toMatch(/golden\.json\[0\]: throws@1 failed in postprocess: .*workflow\.js:4:/)
+  })
+
   it('fails with more inputs than a request carries', async () => {
     put(
       'workflows/wide/1/workflow.js',
