@@ -145,10 +145,10 @@ function readBody(
       pieces = null
       return response.refuseLarge(door)
     }
-    if (isLast && pieces === null)
-      return door.post(response, contentType, dryRun, piece, 0, bytes)
-      // The piece is gone when this returns.
-    ;(pieces ??= []).push(Buffer.from(new Uint8Array(piece)))
+    if (isLast && pieces === null) return door.post(response, contentType, dryRun, piece, 0, bytes)
+    pieces ??= []
+    // The piece is gone when this returns.
+    pieces.push(Buffer.from(new Uint8Array(piece)))
     if (!isLast) return
     const whole = new Uint8Array(Buffer.concat(pieces))
     door.post(response, contentType, dryRun, whole.buffer, 0, bytes)
