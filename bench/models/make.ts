@@ -7,9 +7,10 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { seededRandom } from '@millrace/base'
 import { mlpGraph, writeOnnx, type DenseLayer } from '@millrace/engine'
 
-const random = mulberry32(64)
+const random = seededRandom(64)
 const layers = [heLayer(64, 128, 'relu'), heLayer(128, 64, 'relu'), heLayer(64, 1, 'sigmoid')]
 const bytes = writeOnnx(mlpGraph({ input: 'features', output: 'score', layers }))
 const path = join(__dirname, '../repository/workflows/mlp-64/1/model.onnx')
@@ -25,15 +26,4 @@ function heLayer(inputs: number, outputs: number, activation: DenseLayer['activa
 /** Box and Muller 1958. */
 function normal(): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-}
-
-/** Uniform in [0, 1). Source: Tommy Ettinger's mulberry32 (public domain). */
-function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }

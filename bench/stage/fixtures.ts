@@ -2,12 +2,23 @@ import { Arena, type Signature } from '@millrace/base'
 import { BatchQueue } from '@millrace/batch'
 import { compileRules, type Rules, type Table } from '@millrace/rules'
 import { fnv1a64, type U64 } from '@millrace/base'
+import type { ReplyMessage } from '@millrace/wire'
 import { requestOf } from '../road/frames'
 
 /** The workflow of the benches: 64 floats in, one score out. */
 export const signature: Signature = {
   inputs: [{ name: 'features', dtype: 'f32', per: 'row', shape: [64], ragged: false }],
   outputs: [{ name: 'score', dtype: 'f32', per: 'row', shape: [], ragged: false }],
+}
+
+/** What the workflow answers to one row. */
+export const scored: ReplyMessage = {
+  id: 7n,
+  code: 'OK',
+  message: '',
+  route: { workflow: 'mlp-64', version: 1, rule: 'default', cell: null, rulesVersion: 1 },
+  outputs: [{ name: 'score', dtype: 'f32', shape: [1], data: new Uint8Array(4) }],
+  timings: null,
 }
 
 export const arena = new Arena(64 * 1024 * 1024, 4096)

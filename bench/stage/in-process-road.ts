@@ -1,7 +1,6 @@
 import { strict as assert } from 'node:assert'
 import type { Pool } from '@millrace/pool'
 import { readConfig, Road, serveVersion, type Caller } from '@millrace/server'
-import { encodeReply } from '@millrace/wire'
 import type { RunTask } from '@millrace/worker'
 import { arena, signature, tableOf } from './fixtures'
 
@@ -12,14 +11,6 @@ const batchRequests = 256
  * what the road adds to receiving, scoring and sending.
  */
 export class InProcessRoad {
-  readonly replyBytes = encodeReply({
-    id: 7n,
-    code: 'OK',
-    message: '',
-    route: { workflow: 'mlp-64', version: 1, rule: 'default', cell: null, rulesVersion: 1 },
-    outputs: [{ name: 'score', dtype: 'f32', shape: [1], data: new Uint8Array(4) }],
-    timings: null,
-  }).length
   private readonly road: Road
   private replies = 0
   private served = 0

@@ -4,7 +4,7 @@ import { admit } from '@millrace/batch'
 import { lookUp } from '@millrace/rules'
 import { copyInputs, encodeReply, intakeOf, Matched, matchInputs, RequestView, verifyRequest } from '@millrace/wire'
 import { table } from '../report'
-import { arena, message, queueOf, signature, tableOf } from './fixtures'
+import { arena, message, queueOf, scored, signature, tableOf } from './fixtures'
 import { InProcessRoad } from './in-process-road'
 
 export interface StageResult {
@@ -76,16 +76,8 @@ function steps(): Step[] {
     },
     {
       name: 'reply, encoded from scratch',
-      run: () =>
-        encodeReply({
-          id: 7n,
-          code: 'OK',
-          message: '',
-          route: { workflow: 'mlp-64', version: 1, rule: 'default', cell: null, rulesVersion: 1 },
-          outputs: [{ name: 'score', dtype: 'f32', shape: [1], data: new Uint8Array(4) }],
-          timings: null,
-        }).length,
-      expected: road.replyBytes,
+      run: () => encodeReply(scored).length,
+      expected: encodeReply(scored).length,
     },
     { name: 'the whole road, 256 requests a batch, for each', run: () => road.serveOne(request), expected: 256 },
   ]

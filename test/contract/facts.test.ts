@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { Strings, type DenseArray } from '@millrace/base'
+import { seededRandom, Strings, type DenseArray } from '@millrace/base'
 import {
   checkTable,
   keyBytesMax,
@@ -15,7 +15,6 @@ import {
   type FactStore,
   type FactTable,
 } from '@millrace/facts'
-import { seeded } from './support/numbers'
 
 /*
  * What every store of facts promises. A new store joins by a line in `stores`.
@@ -339,7 +338,7 @@ for (const { name, open } of stores) {
     })
 
     test('thousands of rows of random text come back as they were', async () => {
-      const random = seeded(5)
+      const random = seededRandom(5)
       const word = (): string => 'aж映🎬'.charAt(Math.floor(random() * 3)).repeat(Math.floor(random() * 300))
       const records = Array.from({ length: 3000 }, (_, i): [string, FactRecord] => [
         `key ${i}`,

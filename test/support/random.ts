@@ -1,19 +1,15 @@
+import { seededRandom } from '@millrace/base'
+
 /** Uniform numbers of one seed, which is printed: `TEST_SEED` repeats a run. */
 export class Random {
   readonly seed = Number(process.env['TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 32)) >>> 0
-  private state = this.seed
 
   constructor() {
     process.stderr.write(`seed ${this.seed}\n`)
   }
 
-  /** In [0, 1). Tommy Ettinger's mulberry32 (public domain). */
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) | 0
-    let t = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
+  /** In [0, 1). */
+  readonly next = seededRandom(this.seed)
 
   /** A whole number, `from` to `to`, both included. */
   whole(from: number, to: number): number {

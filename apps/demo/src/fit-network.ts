@@ -1,6 +1,6 @@
 import type * as Layers from '@tensorflow/tfjs-layers'
 import type { DenseLayer } from '@millrace/engine'
-import { seededRandom } from './random'
+import { seededRandom } from '@millrace/base'
 
 export interface NetworkLayer {
   readonly units: number

@@ -1,4 +1,4 @@
-import { seededRandom } from './random'
+import { seededRandom } from '@millrace/base'
 
 /** An invented account: how much it cares for each genre, -1 to 1, in the order of the genres. */
 export interface Profile {

@@ -1,6 +1,6 @@
 import { fitNetwork } from './fit-network'
 import { flightError, titleError } from './held-out-error'
-import { seededRandom } from './random'
+import { seededRandom } from '@millrace/base'
 
 describe('committed weights, on what they have not seen', () => {
   test('title-ranking is nearer to the ratings than their mean is', async () => {

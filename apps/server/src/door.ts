@@ -3,7 +3,7 @@ import { encodeReplyList, httpStatus, ListView, parseJson, verifyList } from '@m
 import type { Caller } from './caller'
 import { encodedRefusal, serveJson } from './json-twin'
 import type { Road } from './road'
-import { paths, type Door, type Responder, type Socket } from './transport'
+import { paths, type Door, type Post, type Responder, type Socket } from './transport'
 
 const flatBuffers = 'application/x-flatbuffers'
 const json = 'application/json'
@@ -20,19 +20,13 @@ export class RoadDoor implements Door {
     private readonly bodyBytesMax: number,
   ) {}
 
-  post(
-    responder: Responder,
-    contentType: string,
-    dryRun: boolean,
-    body: ArrayBufferLike,
-    base: number,
-    length: number,
-  ): void {
-    if (contentType.startsWith(flatBuffers)) this.postBinary(responder, dryRun, body, base, length)
-    else if (contentType.startsWith(json)) this.postJson(responder, dryRun, textOf(body, base, length))
+  post(post: Post, body: ArrayBufferLike, base: number, length: number): void {
+    const { contentType } = post
+    if (contentType.startsWith(flatBuffers)) this.postBinary(post, body, base, length)
+    else if (contentType.startsWith(json)) this.postJson(post, textOf(body, base, length))
     else {
       const message = `content-type: is '${contentType.slice(0, 100)}', must be ${json} or ${flatBuffers}`
-      this.refuseJson(responder, '415 Unsupported Media Type', Code.INVALID_ARGUMENT, message)
+      this.refuseJson(post, '415 Unsupported Media Type', Code.INVALID_ARGUMENT, message)
     }
   }
 
@@ -70,18 +64,18 @@ export class RoadDoor implements Door {
     this.refuseJson(responder, '413 Payload Too Large', Code.INVALID_ARGUMENT, message)
   }
 
-  private postBinary(responder: Responder, dryRun: boolean, body: ArrayBufferLike, base: number, length: number): void {
-    if (this.road.serve(new HttpCaller(responder), 0, body, base, length, dryRun)) return
+  private postBinary(post: Post, body: ArrayBufferLike, base: number, length: number): void {
+    if (this.road.serve(new HttpCaller(post), 0, body, base, length, post.dryRun)) return
     const { list } = this
     if (!verifyList(body, base, length, listItemsMax, list)) {
       this.road.answers.count(-1, Code.INVALID_ARGUMENT)
       const refusal = encodedRefusal(Code.INVALID_ARGUMENT, list.fault)
-      return responder.respond(httpStatus[Code.INVALID_ARGUMENT]!, flatBuffers, refusal)
+      return post.respond(httpStatus[Code.INVALID_ARGUMENT]!, flatBuffers, refusal)
     }
-    const caller = new ListCaller<Uint8Array>(responder, list.count, (replies) =>
-      responder.respond(httpStatus[Code.OK]!, flatBuffers, encodeReplyList(replies)),
+    const caller = new ListCaller<Uint8Array>(post, list.count, (replies) =>
+      post.respond(httpStatus[Code.OK]!, flatBuffers, encodeReplyList(replies)),
     )
-    this.serveItems(caller, body, base, dryRun)
+    this.serveItems(caller, body, base, post.dryRun)
   }
 
   private serveItems(caller: Caller, body: ArrayBufferLike, base: number, dryRun: boolean): void {
@@ -94,25 +88,25 @@ export class RoadDoor implements Door {
     }
   }
 
-  private postJson(responder: Responder, dryRun: boolean, text: string): void {
+  private postJson(post: Post, text: string): void {
     let parsed: unknown
     try {
       parsed = parseRequests(text)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      return this.refuseJson(responder, httpStatus[error.code]!, error.code, error.message)
+      return this.refuseJson(post, httpStatus[error.code]!, error.code, error.message)
     }
     if (!Array.isArray(parsed)) {
-      const caller = new HttpCaller(responder)
-      return serveJson(this.road, caller, 0, parsed, dryRun, (reply, _, code) =>
-        responder.respond(httpStatus[code]!, json, JSON.stringify(reply)),
+      const caller = new HttpCaller(post)
+      return serveJson(this.road, caller, 0, parsed, post.dryRun, (reply, _, code) =>
+        post.respond(httpStatus[code]!, json, JSON.stringify(reply)),
       )
     }
-    const caller = new ListCaller<unknown>(responder, parsed.length, (replies) =>
-      responder.respond(httpStatus[Code.OK]!, json, JSON.stringify(replies)),
+    const caller = new ListCaller<unknown>(post, parsed.length, (replies) =>
+      post.respond(httpStatus[Code.OK]!, json, JSON.stringify(replies)),
     )
     parsed.forEach((value, i) =>
-      serveJson(this.road, caller, i, value, dryRun, (reply, item) => caller.take(reply, item)),
+      serveJson(this.road, caller, i, value, post.dryRun, (reply, item) => caller.take(reply, item)),
     )
   }
 

@@ -5,7 +5,7 @@ import {
   backpressureBytesMax,
   idleSeconds,
   paths,
-  type Responder,
+  type Post,
   type Socket,
   type Transport,
   type TransportOptions,
@@ -17,14 +17,14 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
   const connections = new Set<Connection>()
   const server = createServer((req, res) => {
     const path = (req.url ?? '').split('?')[0]!
-    const response = new NodeResponse(res)
+    const post = new NodePost(res, req.headers['content-type'] ?? '', path === paths.resolve)
     if (req.method !== 'POST' || (path !== paths.score && path !== paths.resolve)) {
       req.resume()
-      return door.other(response, req.method ?? 'GET', path)
+      return door.other(post, req.method ?? 'GET', path)
     }
     readBody(req, bodyBytesMax, (body) => {
-      if (body === null) return door.tooLarge(response.closing())
-      door.post(response, req.headers['content-type'] ?? '', path === paths.resolve, body.buffer, 0, body.byteLength)
+      if (body === null) return door.tooLarge(post.closing())
+      door.post(post, body.buffer, 0, body.byteLength)
     })
   })
   server.on('connection', (connection) => {
@@ -37,8 +37,10 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     maxPayload: bodyBytesMax,
     perMessageDeflate: false,
   })
+  const sockets = new Set<NodeSocket>()
   webSockets.on('connection', (ws) => {
     const socket = new NodeSocket(ws)
+    sockets.add(socket)
     ws.on('message', (data: RawData, isBinary) => {
       const bytes = data as Buffer
       if (!isBinary) return door.text(socket, bytes.toString('utf8'))
@@ -46,11 +48,14 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       door.message(socket, own.buffer, 0, own.byteLength)
     })
     ws.on('pong', () => (socket.heard = true))
-    ws.on('close', () => (socket.closed = true))
+    ws.on('close', () => {
+      socket.closed = true
+      sockets.delete(socket)
+    })
     // A broken frame closes the socket; there is nobody to tell.
     ws.on('error', () => undefined)
   })
-  const pinging = setInterval(() => ping(webSockets), (idleSeconds / 2) * 1000).unref()
+  const pinging = setInterval(() => ping(sockets), (idleSeconds / 2) * 1000).unref()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(options.port, options.host, resolve)
@@ -59,7 +64,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     port: (server.address() as AddressInfo).port,
     kind: 'node',
     get sockets() {
-      return webSockets.clients.size
+      return sockets.size
     },
     get sending() {
       return [...connections].some(({ writableLength }) => writableLength > 0)
@@ -68,7 +73,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     stopListening: () => void Listener.prototype.close.call(server),
     close: () => {
       clearInterval(pinging)
-      for (const ws of webSockets.clients) ws.close(1001, 'the server stops')
+      for (const { ws } of sockets) ws.close(1001, 'the server stops')
       server.close()
       server.closeAllConnections()
     },
@@ -82,7 +87,7 @@ function readBody(req: IncomingMessage, bytesMax: number, done: (body: Uint8Arra
   req.on('data', (piece: Buffer) => {
     bytes += piece.length
     if (bytes <= bytesMax) pieces.push(piece)
-    else if (pieces.length >= 0 && bytes - piece.length <= bytesMax) {
+    else if (bytes - piece.length <= bytesMax) {
       pieces.length = 0
       done(null)
     }
@@ -92,18 +97,20 @@ function readBody(req: IncomingMessage, bytesMax: number, done: (body: Uint8Arra
   })
 }
 
-function ping(webSockets: WebSocketServer): void {
-  for (const ws of webSockets.clients) {
-    const socket = NodeSocket.of.get(ws)
-    if (socket === undefined) continue
-    if (!socket.heard) ws.terminate()
+function ping(sockets: Iterable<NodeSocket>): void {
+  for (const socket of sockets) {
+    if (!socket.heard) socket.ws.terminate()
     socket.heard = false
-    ws.ping()
+    socket.ws.ping()
   }
 }
 
-class NodeResponse implements Responder {
-  constructor(private readonly res: ServerResponse) {}
+class NodePost implements Post {
+  constructor(
+    private readonly res: ServerResponse,
+    readonly contentType: string,
+    readonly dryRun: boolean,
+  ) {}
 
   get closed(): boolean {
     return this.res.writableEnded || this.res.destroyed
@@ -128,14 +135,11 @@ class NodeResponse implements Responder {
 }
 
 class NodeSocket implements Socket {
-  static readonly of = new WeakMap<WebSocket, NodeSocket>()
   closed = false
   /** Said something since the last ping. */
   heard = true
 
-  constructor(private readonly ws: WebSocket) {
-    NodeSocket.of.set(ws, this)
-  }
+  constructor(readonly ws: WebSocket) {}
 
   reply(message: Uint8Array): void {
     this.send(Buffer.from(message))

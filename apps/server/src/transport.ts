@@ -10,6 +10,13 @@ export interface Responder {
   cork(send: () => void): void
 }
 
+/** One POST: what it asks for, and its way back. */
+export interface Post extends Responder {
+  readonly contentType: string
+  /** To decide only (`POST /v1/resolve`). */
+  readonly dryRun: boolean
+}
+
 /** One WebSocket: a caller, that may be answered with text as well. */
 export interface Socket extends Caller {
   replyText(text: string): void
@@ -17,15 +24,8 @@ export interface Socket extends Caller {
 
 /** What a lane does with what arrives. Buffers are only read before these return. */
 export interface Door {
-  /** The body of `POST /v1/score` (`POST /v1/resolve`: `dryRun`). */
-  post(
-    responder: Responder,
-    contentType: string,
-    dryRun: boolean,
-    body: ArrayBufferLike,
-    base: number,
-    length: number,
-  ): void
+  /** The body of `POST /v1/score` or `POST /v1/resolve`. */
+  post(post: Post, body: ArrayBufferLike, base: number, length: number): void
   /** A binary message of `GET /v1/stream`. */
   message(socket: Socket, body: ArrayBufferLike, base: number, length: number): void
   /** A text message of it. */

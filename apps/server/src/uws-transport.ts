@@ -7,6 +7,7 @@ import {
   idleSeconds,
   paths,
   type Door,
+  type Post,
   type Responder,
   type Socket,
   type Transport,
@@ -53,7 +54,7 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
   const sending = new Set<UwsResponse>()
   const post = (dryRun: boolean) => (res: Uws.HttpResponse, req: Uws.HttpRequest) => {
     if (conflictingLengths(req)) return void res.close()
-    readBody(new UwsResponse(res, sending), res, req.getHeader('content-type'), bodyBytesMax, door, dryRun)
+    readBody(new UwsPost(res, sending, req.getHeader('content-type'), dryRun), res, bodyBytesMax, door)
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
@@ -127,31 +128,24 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
 }
 
 /** Reads the body and hands it on: in place when it came in one piece, which nearly every one does. */
-function readBody(
-  response: UwsResponse,
-  res: Uws.HttpResponse,
-  contentType: string,
-  bytesMax: number,
-  door: Door,
-  dryRun: boolean,
-): void {
+function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, door: Door): void {
   let pieces: Buffer[] | null = null
   let bytes = 0
-  res.onAborted(response.abort)
+  res.onAborted(post.abort)
   res.onData((piece, isLast) => {
-    if (response.closed) return
+    if (post.closed) return
     bytes += piece.byteLength
     if (bytes > bytesMax) {
       pieces = null
-      return response.refuseLarge(door)
+      return post.refuseLarge(door)
     }
-    if (isLast && pieces === null) return door.post(response, contentType, dryRun, piece, 0, bytes)
+    if (isLast && pieces === null) return door.post(post, piece, 0, bytes)
     pieces ??= []
     // The piece is gone when this returns.
     pieces.push(Buffer.from(new Uint8Array(piece)))
     if (!isLast) return
     const whole = new Uint8Array(Buffer.concat(pieces))
-    door.post(response, contentType, dryRun, whole.buffer, 0, bytes)
+    door.post(post, whole.buffer, 0, bytes)
   })
 }
 
@@ -223,6 +217,17 @@ class UwsResponse implements Responder {
   refuseLarge(door: Door): void {
     this.closing = true
     door.tooLarge(this)
+  }
+}
+
+class UwsPost extends UwsResponse implements Post {
+  constructor(
+    res: Uws.HttpResponse,
+    sending: Set<UwsResponse>,
+    readonly contentType: string,
+    readonly dryRun: boolean,
+  ) {
+    super(res, sending)
   }
 }
 

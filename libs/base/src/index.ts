@@ -15,6 +15,7 @@ export {
 export { bytesPerRow, columnsMax, describeColumn, elementsPerRow, type ColumnSpec, type Signature } from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
 export { nowUs } from './clock'
+export { seededRandom } from './random'
 export { fnv1a64, murmur3, type U64 } from './hash'
 export { Arena } from './arena'
 export { Buckets, latencyBoundsUs, rowBounds } from './counters'

@@ -176,17 +176,6 @@ export class Slab {
   }
 }
 
-/** Numbers in [0, 1) by mulberry32: one seed, one run. */
-export function random(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 /**
  * A message that somebody broke, of whole words: bits flipped, cut, extended, words and half words overwritten with
  * the numbers that break parsers, parts copied over others or spliced in from `other`.

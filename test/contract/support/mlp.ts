@@ -1,5 +1,5 @@
 import type { DenseLayer } from '@millrace/engine'
-import { seeded } from './numbers'
+import { seededRandom } from '@millrace/base'
 
 export interface Mlp {
   readonly layers: readonly DenseLayer[]
@@ -8,7 +8,7 @@ export interface Mlp {
 
 /** 6-16-8-2 with ReLU between and a sigmoid at the end; weights in [-1, 1) by `seed`. */
 export function makeMlp(seed: number): Mlp {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const numbers = (n: number): Float32Array => Float32Array.from({ length: n }, () => 2 * random() - 1)
   const layer = (inputs: number, outputs: number, activation: DenseLayer['activation']): DenseLayer => ({
     weights: numbers(inputs * outputs),
@@ -19,7 +19,7 @@ export function makeMlp(seed: number): Mlp {
 }
 
 export function rowsFor(mlp: Mlp, rows: number, seed: number): Float32Array {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   return Float32Array.from({ length: rows * mlp.width }, () => 4 * random() - 2)
 }
 
