@@ -23,7 +23,7 @@ const seed = 20260101
 /** Of the data, of where the network lies, and of the code that makes something of them. */
 function fingerprint(): string {
   const model = require.resolve(`${sentenceModelPackage}/dist/model.json`)
-  const code = ['prepare-data', 'films', 'profiles', 'random', 'facts', 'sentence-model']
+  const code = ['prepare-data', 'films', 'profiles', 'facts', 'sentence-model']
   const hash = createHash('sha256').update(model)
   for (const file of [datasetPath('movies.json'), model, ...code.map((name) => join(__dirname, `${name}.js`))])
     hash.update(readFileSync(file))
