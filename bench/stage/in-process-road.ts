@@ -36,7 +36,7 @@ export class InProcessRoad {
         signature,
         batchRowsMax: 512,
         batchWaitUs: 0,
-        model: null,
+        models: [],
         facts: [],
         golden: null,
         loadMs: 0,

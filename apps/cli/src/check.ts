@@ -79,14 +79,16 @@ async function compiled(repository: Repository): Promise<Compiled> {
 function notesOn(versions: readonly VersionDescription[], served: Compiled['served']): string[] {
   return versions
     .filter(({ state }) => state === 'ready')
-    .flatMap(({ name, version, golden, model }) => [
+    .flatMap(({ name, version, golden, models }) => [
       ...(served?.has(`${name}@${version}`) === false ? [`${name}@${version}: no objective leads here`] : []),
-      ...(golden === null
-        ? [
-            `${name}@${version}: no golden requests: ${model === null ? 'it' : 'its model was run on zeros, its functions'} never ran`,
-          ]
-        : []),
+      ...(golden === null ? [`${name}@${version}: no golden requests: ${neverRan(models)}`] : []),
     ])
+}
+
+function neverRan(models: VersionDescription['models']): string {
+  if (models.length === 0) return 'it never ran'
+  if (models.length === 1 && models[0]!.name === 'model') return 'its model was run on zeros, its functions never ran'
+  return 'it never ran, and its models are not warmed'
 }
 
 function show(
@@ -95,12 +97,12 @@ function show(
   problems: readonly string[],
   notes: readonly string[],
 ): void {
-  for (const { name, version, state, signature, model, golden, loadMs } of versions) {
+  for (const { name, version, state, signature, models, golden, loadMs } of versions) {
     const ready = state === 'ready'
     const goldens = golden === null ? 'no golden requests' : `${golden.passed} golden requests passed`
-    const engine = model === null ? 'no model' : `${model.engine}, ${model.format}`
+    const engines = [...new Set(models.map(({ engine, format }) => `${engine}, ${format}`))]
     print(
-      `${ready ? paint('green', 'ready ') : paint('red', 'failed')} ${name}@${version}${ready ? `  (${engine}; ${goldens}; ${Math.round(loadMs)} ms)` : ''}`,
+      `${ready ? paint('green', 'ready ') : paint('red', 'failed')} ${name}@${version}${ready ? `  (${engines.join('; ') || 'no model'}; ${goldens}; ${Math.round(loadMs)} ms)` : ''}`,
     )
     if (!ready) continue
     for (const [way, columns] of [

@@ -2,11 +2,22 @@ import { describeColumn, type ColumnSpec } from '@millrace/base'
 import { describeSpec, type Model, type TensorSpec } from '@millrace/engine'
 import type { TensorDTypes } from './declare'
 import type { Workflow } from './define'
+import type { LoadedModel } from './loaded'
 
-/** Throws an Error that names the first declaration of the workflow that its model does not keep. */
-export function checkModel(workflow: Workflow, model: Model): void {
-  checkNamed('inputs', workflow.model?.inputs ?? null, model.inputs, workflow.preprocess !== null)
-  checkNamed('outputs', workflow.model?.outputs ?? null, model.outputs, false)
+/** Throws an Error that names the first declaration of the workflow that one of its models does not keep. */
+export function checkModels(workflow: Workflow, models: readonly LoadedModel[]): void {
+  const several = workflow.score !== null
+  for (const { name, model } of models) {
+    const declared = workflow.models[name]
+    const where = several ? `models.${name}` : 'model'
+    checkNamed(`${where}.inputs`, declared?.inputs ?? null, model.inputs, several || workflow.preprocess !== null)
+    checkNamed(`${where}.outputs`, declared?.outputs ?? null, model.outputs, false)
+    if (!several) checkColumns(workflow, model)
+  }
+}
+
+/** Columns that are tensors of the one model. */
+function checkColumns(workflow: Workflow, model: Model): void {
   const { inputs, outputs } = workflow.signature
   if (workflow.preprocess === null)
     for (const spec of model.inputs)
@@ -32,9 +43,9 @@ export function checkModel(workflow: Workflow, model: Model): void {
  * Rows that one batch takes: as declared, or 1 where columns are tensors and the model's first dimension is 1.
  * Throws where it is fixed at more.
  */
-export function batchRowsMax(workflow: Workflow, model: Model | null): number {
-  if (model === null || workflow.preprocess !== null) return workflow.batchRowsMax
-  for (const spec of model.inputs) {
+export function batchRowsMax(workflow: Workflow, models: readonly LoadedModel[]): number {
+  if (workflow.score !== null || workflow.preprocess !== null) return workflow.batchRowsMax
+  for (const spec of models.flatMap(({ model }) => model.inputs)) {
     const first = spec.shape[0]
     if (first === null) continue
     if (first === 1) return 1
@@ -47,13 +58,12 @@ function checkNamed(where: string, declared: TensorDTypes | null, specs: readonl
   if (declared === null) return
   for (const [name, dtype] of Object.entries(declared)) {
     const spec = specs.find((other) => other.name === name)
-    if (spec === undefined) throw new Error(`model.${where}.${name}: the model has ${list(specs)}`)
-    if (spec.dtype !== dtype)
-      throw new Error(`model.${where}.${name} is declared ${dtype}, the model has ${spec.dtype}`)
+    if (spec === undefined) throw new Error(`${where}.${name}: the model has ${list(specs)}`)
+    if (spec.dtype !== dtype) throw new Error(`${where}.${name} is declared ${dtype}, the model has ${spec.dtype}`)
   }
   for (const spec of all ? specs : [])
     if (!Object.hasOwn(declared, spec.name))
-      throw new Error(`model.${where} leaves out '${spec.name}' (${describeSpec(spec)}), which the model needs`)
+      throw new Error(`${where} leaves out '${spec.name}' (${describeSpec(spec)}), which the model needs`)
 }
 
 function checkMapped(what: 'input' | 'output', column: ColumnSpec | undefined, spec: TensorSpec): void {

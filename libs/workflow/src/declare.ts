@@ -1,5 +1,5 @@
 import type { DenseArrays, DenseDType, DTypeName, Strings, StringsWriter } from '@millrace/base'
-import type { ModelFormat, Tensor } from '@millrace/engine'
+import type { ModelFormat, Tensor, TensorSpec } from '@millrace/engine'
 import type { Lists } from './lists'
 
 /*
@@ -181,3 +181,24 @@ export type Into<MI extends TensorDTypes> = { readonly [K in keyof MI]: IntoTens
 
 /** Model outputs by name: `from.score.data`, `from.score.shape`. Valid until `postprocess` ends. */
 export type From<MO extends TensorDTypes> = { readonly [K in keyof MO]: Tensor<MO[K]> }
+
+/** Several models by name. */
+export type ModelDeclarations = Readonly<Record<string, ModelDeclaration>>
+
+/** One of several models, as `score` calls it: as often as it likes, with as many rows as it likes. */
+export interface RunModel<MI extends TensorDTypes = TensorDTypes, MO extends TensorDTypes = TensorDTypes> {
+  /** What the model itself declares; a `null` dimension is free. */
+  readonly inputs: readonly TensorSpec[]
+  readonly outputs: readonly TensorSpec[]
+  /**
+   * `const { boxes } = await models.detect.run({ x: { dtype: 'f32', shape: [n, 3, h, w], data } })`. Nothing is copied.
+   * Outputs are valid until the next run of this model. Rejects with an Error that names the model: an input that is
+   * missing or does not fit, a run that begins before the last one ended, what the engine says.
+   */
+  run(inputs: { readonly [K in keyof MI]: Tensor<MI[K]> }): Promise<From<MO>>
+}
+
+/** What `score` gets: each declared model under its name. */
+export type RunModels<M extends ModelDeclarations> = {
+  readonly [K in keyof M]: M[K] extends ModelDeclaration<infer MI, infer MO> ? RunModel<MI, MO> : never
+}

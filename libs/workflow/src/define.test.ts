@@ -99,6 +99,42 @@ describe('defineWorkflow', () => {
     })
   })
 
+  it('types several models by name, and their tensors both ways', () => {
+    const workflow = defineWorkflow({
+      inputs: { image: column('f32', { shape: [4] }) },
+      outputs: { text: column('string'), sure: column('f32') },
+      models: {
+        detect: onnx('detect.onnx', { inputs: { x: 'f32' }, outputs: { boxes: 'f32', count: 'i64' } }),
+        recognise: tfjs('model.json', { inputs: { crop: 'f32', length: 'i32' }, outputs: { ids: 'i32' } }),
+      },
+      async score(batch, models) {
+        const x = batch.inputs.image
+        const { boxes, count } = await models.detect.run({ x: { dtype: 'f32', shape: [batch.rows, 4], data: x } })
+        const [crops, counts]: [Float32Array, BigInt64Array] = [boxes.data, count.data]
+        const length = { dtype: 'i32', shape: [1], data: new Int32Array(1) } as const
+        const { ids } = await models.recognise.run({ crop: { dtype: 'f32', shape: [1, 4], data: crops }, length })
+        const words: Int32Array = ids.data
+        batch.outputs.text.set(0, String(words[0]))
+        batch.outputs.sure.fill(0)
+        // @ts-expect-error no such model
+        void models.detekt
+        // @ts-expect-error an input is missing
+        void models.recognise.run({ length })
+        // @ts-expect-error another dtype
+        void models.detect.run({ x: { dtype: 'i32', shape: [1], data: new Int32Array(1) } })
+        // @ts-expect-error another array than its dtype's
+        void models.detect.run({ x: { dtype: 'f32', shape: [1], data: new Int32Array(1) } })
+        // @ts-expect-error no such model output
+        void (await models.recognise.run({ crop: boxes, length })).boxes
+        void counts
+      },
+    })
+    expect(Object.entries(workflow.models).map(([name, { format }]) => [name, format])).toEqual([
+      ['detect', 'onnx'],
+      ['recognise', 'tfjs'],
+    ])
+  })
+
   it('refuses declarations that do not fit together, in types and at run time', () => {
     const postprocess = (): void => undefined
     expect(() =>
@@ -145,6 +181,12 @@ describe('defineWorkflow', () => {
     // @ts-expect-error no such dtype
     expect(() => defineWorkflow({ inputs: { x: column('float') }, outputs: {}, postprocess })).toThrow("dtype 'float'")
     expect(() => defineWorkflow({ inputs, outputs: {} })).toThrow('a model, a preprocess or a postprocess')
+    const score = (): void => undefined
+    const models = { a: onnx('a.onnx') }
+    expect(() => defineWorkflow({ inputs, outputs: {}, score })).toThrow('score runs models')
+    expect(() => defineWorkflow({ inputs, outputs: {}, models })).toThrow('models are run by a score')
+    expect(() => defineWorkflow({ inputs, outputs: {}, models: {}, score })).toThrow('models is empty')
+    expect(() => defineWorkflow({ inputs, outputs: {}, models, score, postprocess })).toThrow('mixes them')
     expect(() => defineWorkflow({ inputs, outputs: {}, model: tfjs('m.json'), batch: { rowsMax: 0 } })).toThrow(
       'rowsMax',
     )

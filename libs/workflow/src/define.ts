@@ -10,8 +10,10 @@ import type {
   Into,
   KeyColumn,
   ModelDeclaration,
+  ModelDeclarations,
   OutputArray,
   OutputColumns,
+  RunModels,
   TensorDTypes,
 } from './declare'
 
@@ -22,7 +24,7 @@ export interface Batch<I extends InputColumns, O extends OutputColumns, F extend
   /** For each row, the request it belongs to: the index into columns and facts per request. */
   readonly requestOf: Uint32Array
   readonly inputs: { readonly [K in keyof I]: InputArray<I[K]> }
-  /** To be filled by `postprocess`. Not zeroed: every element is written, or refused. */
+  /** To be filled by `postprocess` (or `score`). Not zeroed: every element is written, or refused. */
   readonly outputs: { readonly [K in keyof O]: OutputArray<O[K]> }
   /** Rows of a refused request hold zeros and empty strings. */
   readonly facts: {
@@ -52,11 +54,15 @@ export interface WorkflowDefinition<
   MI extends TensorDTypes,
   MO extends TensorDTypes,
   Carried,
+  M extends ModelDeclarations,
 > {
   readonly inputs: I
   readonly outputs: O
   readonly facts?: F
+  /** The one model of a workflow of preprocess, model, postprocess. */
   readonly model?: ModelDeclaration<MI, MO>
+  /** Several models by name, run by `score`. */
+  readonly models?: M
   readonly batch?: BatchOptions
   /**
    * Columns and facts to model inputs, the whole batch at a time. What it returns is handed to `postprocess`.
@@ -65,6 +71,11 @@ export interface WorkflowDefinition<
   preprocess?(batch: Batch<I, O, F>, into: Into<MI>): Carried | Promise<Carried>
   /** Model outputs to output columns. Left out: model outputs are the output columns of the same names. */
   postprocess?(batch: Batch<I, O, F>, from: From<MO>, carried: Carried): void | Promise<void>
+  /**
+   * With `models`, in place of preprocess and postprocess: columns and facts to output columns, the whole batch at a
+   * time, through any number of runs of the models.
+   */
+  score?(batch: Batch<I, O, F>, models: RunModels<M>): void | Promise<void>
 }
 
 /** A fact as the road reads it. */
@@ -85,14 +96,19 @@ export interface Workflow {
   readonly millrace: 'workflow'
   readonly signature: Signature
   readonly facts: readonly FactPlan[]
-  readonly model: ModelDeclaration | null
+  /** The one model is named `model`; those of a workflow with `score` as they were declared. */
+  readonly models: ModelDeclarations
   readonly batchRowsMax: number
   readonly batchWaitUs: number
   readonly preprocess: ((batch: Anything, into: Into<TensorDTypes>) => unknown) | null
   readonly postprocess: ((batch: Anything, from: From<TensorDTypes>, carried: unknown) => unknown) | null
+  readonly score: ((batch: Anything, models: RunModels<ModelDeclarations>) => unknown) | null
 }
 
 export const batchRowsMaxDefault = 256
+
+/** Name of the one model of a workflow without `score`. */
+export const theModel = 'model'
 
 /**
  * Declares a workflow. Names that do not exist (columns, facts, fields, tensors) are compile errors, and for those
@@ -107,7 +123,8 @@ export function defineWorkflow<
   MI extends TensorDTypes = Record<never, never>,
   MO extends TensorDTypes = Record<never, never>,
   Carried = unknown,
->(definition: WorkflowDefinition<I, O, F, MI, MO, Carried>): Workflow {
+  M extends ModelDeclarations = Record<never, never>,
+>(definition: WorkflowDefinition<I, O, F, MI, MO, Carried, M>): Workflow {
   const inputs = columnSpecs('inputs', definition.inputs)
   const outputs = columnSpecs('outputs', definition.outputs)
   for (const output of outputs)
@@ -118,23 +135,43 @@ export function defineWorkflow<
     throw new Error(`batch.rowsMax is ${rowsMax}; it is an integer from 1 to 65536`)
   const waitUs = definition.batch?.waitUs ?? 0
   if (!(waitUs >= 0 && waitUs <= 1_000_000)) throw new Error(`batch.waitUs is ${waitUs}; it is from 0 to 1000000`)
-  const model = definition.model ?? null
-  if (model === null && definition.preprocess === undefined && definition.postprocess === undefined)
-    throw new Error('a workflow has a model, a preprocess or a postprocess; this one has none of them')
+  const models = modelsOf(definition)
   return {
     millrace: 'workflow',
     signature: { inputs, outputs },
     facts: Object.entries(definition.facts ?? {}).map(([name, fact]) => factPlan(name, fact, inputs)),
-    model: model as ModelDeclaration | null,
+    models,
     batchRowsMax: rowsMax,
     batchWaitUs: waitUs,
     preprocess: (definition.preprocess?.bind(definition) ?? null) as Workflow['preprocess'],
     postprocess: (definition.postprocess?.bind(definition) ?? null) as Workflow['postprocess'],
+    score: (definition.score?.bind(definition) ?? null) as Workflow['score'],
   }
 }
 
 export function isWorkflow(value: unknown): value is Workflow {
   return typeof value === 'object' && value !== null && (value as Workflow).millrace === 'workflow'
+}
+
+function modelsOf(definition: {
+  readonly model?: unknown
+  readonly models?: ModelDeclarations
+  readonly preprocess?: unknown
+  readonly postprocess?: unknown
+  readonly score?: unknown
+}): ModelDeclarations {
+  const { model, models, preprocess, postprocess, score } = definition
+  if (models === undefined) {
+    if (score !== undefined) throw new Error('score runs models: declare them as models: { name: onnx(...) }')
+    if (model === undefined && preprocess === undefined && postprocess === undefined)
+      throw new Error('a workflow has a model, a preprocess or a postprocess; this one has none of them')
+    return model === undefined ? {} : { [theModel]: model as ModelDeclaration }
+  }
+  if (score === undefined) throw new Error('models are run by a score; this workflow has none')
+  if (Object.keys(models).length === 0) throw new Error('models is empty: name at least one')
+  if (model !== undefined || preprocess !== undefined || postprocess !== undefined)
+    throw new Error('a workflow has models and score, or model, preprocess and postprocess; this one mixes them')
+  return models
 }
 
 function columnSpecs(where: string, columns: Readonly<Record<string, Omit<ColumnSpec, 'name'>>>): ColumnSpec[] {

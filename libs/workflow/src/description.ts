@@ -14,6 +14,15 @@ export interface VersionFolder {
   readonly workflowFile: string | null
 }
 
+/** A model of a version, with its own tensors. */
+export interface ModelDescription {
+  readonly name: string
+  readonly format: ModelFormat
+  readonly engine: string
+  readonly inputs: readonly TensorSpec[]
+  readonly outputs: readonly TensorSpec[]
+}
+
 /** What everybody but the worker knows of a loaded version. Plain data: crosses threads by structured clone. */
 export interface VersionDescription {
   readonly name: string
@@ -27,12 +36,8 @@ export interface VersionDescription {
   readonly batchRowsMax: number
   /** Microseconds that the first row of a batch may wait for more rows; 0 unless a launch-bound device gains from it. */
   readonly batchWaitUs: number
-  readonly model: {
-    readonly format: ModelFormat
-    readonly engine: string
-    readonly inputs: readonly TensorSpec[]
-    readonly outputs: readonly TensorSpec[]
-  } | null
+  /** The one model is named `model`; empty for a workflow without. */
+  readonly models: readonly ModelDescription[]
   /** Names of fact tables it reads. */
   readonly facts: readonly string[]
   readonly golden: { readonly passed: number; readonly failed: number } | null

@@ -4,7 +4,8 @@ import { codeNames, type CodeName } from '@millrace/base'
 import { z } from 'zod'
 import { columnsFromJson, columnsToJson } from './columns-json'
 import type { LoadedVersion } from './loaded'
-import { messageOf, runOffline, type OfflineAnswer } from './offline'
+import { messageOf } from './message-of'
+import { runOffline, type OfflineAnswer } from './offline'
 
 /** A request with its expected answer. */
 export interface Golden {

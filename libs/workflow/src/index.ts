@@ -13,6 +13,9 @@ export {
   type Into,
   type IntoTensor,
   type ModelDeclaration,
+  type ModelDeclarations,
+  type RunModel,
+  type RunModels,
 } from './declare'
 export { defineWorkflow, isWorkflow, type Batch, type BatchOptions, type Workflow } from './define'
 export { Lists } from './lists'
@@ -24,12 +27,13 @@ export { Code, Strings, StringsWriter } from '@millrace/base'
 export { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns } from './columns-json'
 export type { BatchColumns } from '@millrace/batch'
 export type { BatchSink, Phase } from './context'
-export type { VersionDescription, VersionFolder, VersionState } from './description'
+export type { ModelDescription, VersionDescription, VersionFolder, VersionState } from './description'
 export { Engines } from './engines'
 export { importDefault } from './import-file'
 export { loadVersion, type LoadContext, type LoadResult } from './load'
 export { LoadedVersion } from './loaded'
-export { messageOf, runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
+export { messageOf } from './message-of'
+export { runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
 export { runRepository } from './offline-repository'
 export { readRepository, type Repository } from './repository'
 export { runBatch } from './run'

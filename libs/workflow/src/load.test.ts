@@ -149,7 +149,7 @@ describe('a workflow file', () => {
       state: 'ready',
       batchRowsMax: 16,
       facts: ['titles', 'accounts'],
-      model: { format: 'onnx', inputs: [{ name: 'features', shape: [null, 2] }] },
+      models: [{ name: 'model', format: 'onnx', inputs: [{ name: 'features', shape: [null, 2] }] }],
     })
     const answers = await runOffline(version!, [
       { account: 7, title: ['up', 'heat', 'lost'], boost: [0, 1, 2] },

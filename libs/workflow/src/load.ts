@@ -1,16 +1,16 @@
 import { isAbsolute, join } from 'node:path'
 import { columnsMax, nowUs } from '@millrace/base'
-import { findModelFile, type Model, type ModelFile } from '@millrace/engine'
+import { findModelFile, type ModelFile } from '@millrace/engine'
 import type { FactStore } from '@millrace/facts'
 import { checkFacts } from './check-facts'
-import { batchRowsMax, checkModel } from './check-model'
-import { isWorkflow, type Workflow } from './define'
+import { batchRowsMax, checkModels } from './check-model'
+import { isWorkflow, theModel, type Workflow } from './define'
 import type { VersionDescription, VersionFolder, VersionState } from './description'
 import type { Engines } from './engines'
 import { checkGolden, readGolden } from './golden'
 import { importDefault } from './import-file'
-import { LoadedVersion } from './loaded'
-import { messageOf } from './offline'
+import { LoadedVersion, type LoadedModel } from './loaded'
+import { messageOf } from './message-of'
 import { workflowOfModel } from './plain-model'
 import { warm } from './warm'
 
@@ -38,18 +38,17 @@ export type LoadResult =
 export async function loadVersion(folder: VersionFolder, context: LoadContext): Promise<LoadResult> {
   const begun = nowUs()
   const enter = (state: VersionState): void => context.onState?.(state)
-  let model: Model | null = null
+  const models: LoadedModel[] = []
   let golden: VersionDescription['golden'] = null
   try {
     enter('loading')
-    const loaded = await loadFiles(folder, context.engines, (taken) => (model = taken))
-    const { workflow } = loaded
+    const workflow = await loadFiles(folder, context.engines, models)
     if (workflow.signature.inputs.length > columnsMax)
       throw new Error(`${workflow.signature.inputs.length} inputs; a request carries at most ${columnsMax} columns`)
-    if (loaded.model !== null) checkModel(workflow, loaded.model)
+    checkModels(workflow, models)
     checkFacts(workflow, context.store, context.storeReason ?? 'the repository has no facts/ folder')
     const store = workflow.facts.length > 0 ? context.store : null
-    const version = new LoadedVersion(folder, workflow, loaded.model, store, batchRowsMax(workflow, loaded.model))
+    const version = new LoadedVersion(folder, workflow, models, store, batchRowsMax(workflow, models))
 
     enter('validating')
     const goldens = readGolden(folder.path)
@@ -71,15 +70,13 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
       signature: version.signature,
       batchRowsMax: version.rowsMax,
       batchWaitUs: workflow.batchWaitUs,
-      model:
-        loaded.model === null || workflow.model === null
-          ? null
-          : {
-              format: workflow.model.format,
-              engine: loaded.engine,
-              inputs: loaded.model.inputs,
-              outputs: loaded.model.outputs,
-            },
+      models: models.map(({ name, format, engine, model }) => ({
+        name,
+        format,
+        engine,
+        inputs: model.inputs,
+        outputs: model.outputs,
+      })),
       facts: [...new Set(workflow.facts.map((plan) => plan.table))],
       golden,
       loadMs: (nowUs() - begun) / 1000,
@@ -87,7 +84,7 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     return { version, description }
   } catch (error) {
     enter('failed')
-    ;(model as Model | null)?.dispose()
+    for (const { model } of models) model.dispose()
     return { version: null, description: failedDescription(folder, messageOf(error), golden, (nowUs() - begun) / 1000) }
   }
 }
@@ -106,29 +103,34 @@ function failedDescription(
     signature: { inputs: [], outputs: [] },
     batchRowsMax: 0,
     batchWaitUs: 0,
-    model: null,
+    models: [],
     facts: [],
     golden,
     loadMs,
   }
 }
 
-interface Files {
-  readonly workflow: Workflow
-  readonly model: Model | null
-  readonly engine: string
-}
-
-/** `keep` is handed the model as soon as it is loaded, so that whoever fails later can let it go. */
-async function loadFiles(folder: VersionFolder, engines: Engines, keep: (model: Model) => void): Promise<Files> {
-  const workflow = folder.workflowFile === null ? null : await importWorkflow(folder.workflowFile)
-  const file = workflow === null ? findModelFile(folder.path) : declaredFile(folder, workflow)
-  if (workflow === null && file === null)
-    throw new Error(`${folder.path} has neither a workflow.ts or workflow.js nor a model file`)
-  if (file === null) return { workflow: workflow!, model: null, engine: '' }
-  const { model, engine } = await engines.load(file)
-  keep(model)
-  return { workflow: workflow ?? workflowOfModel(file, model), model, engine }
+/** Models go to `models` as soon as they are loaded, so that whoever fails later can let them go. */
+async function loadFiles(folder: VersionFolder, engines: Engines, models: LoadedModel[]): Promise<Workflow> {
+  const load = async (name: string, file: ModelFile): Promise<LoadedModel> => {
+    const loaded = { name, format: file.format, ...(await engines.load(file)) }
+    models.push(loaded)
+    return loaded
+  }
+  if (folder.workflowFile === null) {
+    const file = findModelFile(folder.path)
+    if (file === null) throw new Error(`${folder.path} has neither a workflow.ts or workflow.js nor a model file`)
+    return workflowOfModel(file, (await load(theModel, file)).model)
+  }
+  const workflow = await importWorkflow(folder.workflowFile)
+  for (const [name, { format, path }] of Object.entries(workflow.models))
+    try {
+      await load(name, { format, path: isAbsolute(path) ? path : join(folder.path, path) })
+    } catch (error) {
+      if (workflow.score === null) throw error
+      throw new Error(`models.${name}: ${messageOf(error)}`, { cause: error })
+    }
+  return workflow
 }
 
 async function importWorkflow(path: string): Promise<Workflow> {
@@ -140,10 +142,4 @@ async function importWorkflow(path: string): Promise<Workflow> {
   }
   if (!isWorkflow(exported)) throw new Error(`${path}: its default export is not made by defineWorkflow`)
   return exported
-}
-
-function declaredFile(folder: VersionFolder, workflow: Workflow): ModelFile | null {
-  if (workflow.model === null) return null
-  const { format, path } = workflow.model
-  return { format, path: isAbsolute(path) ? path : join(folder.path, path) }
 }

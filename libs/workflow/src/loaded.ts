@@ -1,9 +1,10 @@
 import { elementsPerRow, type ColumnSpec, type Signature } from '@millrace/base'
-import type { Model, TensorSpec } from '@millrace/engine'
+import type { Model, ModelFormat, TensorSpec } from '@millrace/engine'
 import type { FactStore } from '@millrace/facts'
 import { listColumns, type ListColumn } from './context'
-import type { Workflow } from './define'
+import { theModel, type Workflow } from './define'
 import type { VersionFolder } from './description'
+import { ModelRuns } from './model-runs'
 import { ModelInputs } from './tensors'
 
 /** A column that is a model's tensor of the same name. */
@@ -15,13 +16,25 @@ export interface MappedColumn {
   readonly inner: readonly number[]
 }
 
-/** A version with its model in memory, owned by one thread; batches run on it one at a time. */
+/** A model in memory, with its name in the workflow. */
+export interface LoadedModel {
+  readonly name: string
+  readonly format: ModelFormat
+  readonly engine: string
+  readonly model: Model
+}
+
+/** A version with its models in memory, owned by one thread; batches run on it one at a time. */
 export class LoadedVersion {
   /** `name@version`. */
   readonly label: string
   readonly signature: Signature
   readonly rowsMax: number
   readonly lists: readonly ListColumn[]
+  /** The one model; null where there is none, and where `score` runs several. */
+  readonly model: Model | null
+  /** What `score` runs. */
+  readonly runs: ModelRuns
   readonly modelInputs: ModelInputs
   readonly mappedInputs: readonly MappedColumn[]
   readonly mappedOutputs: readonly MappedColumn[]
@@ -30,7 +43,7 @@ export class LoadedVersion {
   constructor(
     readonly folder: VersionFolder,
     readonly workflow: Workflow,
-    readonly model: Model | null,
+    readonly models: readonly LoadedModel[],
     readonly store: FactStore | null,
     rowsMax: number,
   ) {
@@ -38,13 +51,16 @@ export class LoadedVersion {
     this.signature = workflow.signature
     this.rowsMax = rowsMax
     this.lists = listColumns(workflow)
+    const model = workflow.score === null ? models.find(({ name }) => name === theModel)?.model : undefined
+    this.model = model ?? null
+    this.runs = new ModelRuns(models)
     this.modelInputs = new ModelInputs(model?.inputs ?? [])
     this.mappedInputs = mapColumns(workflow.signature.inputs, model?.inputs ?? [])
     this.mappedOutputs = mapColumns(workflow.signature.outputs, model?.outputs ?? [])
   }
 
   dispose(): void {
-    this.model?.dispose()
+    for (const { model } of this.models) model.dispose()
   }
 }
 

@@ -3,6 +3,7 @@ import { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns 
 import type { BatchSink, Phase } from './context'
 import type { LoadedVersion } from './loaded'
 import { join, memoryBatch, slice, type Part } from './memory-batch'
+import { messageOf } from './message-of'
 import { runBatch } from './run'
 
 /** The answer to one request, as in the JSON twin of a reply. */
@@ -100,10 +101,4 @@ async function runJobs(version: LoadedVersion, parts: readonly JobPart[]): Promi
     part.job.parts.push(slice(version.signature.outputs, columns.outputs, { begin: at, end }, request))
     at = end
   })
-}
-
-export function messageOf(error: unknown): string {
-  // Errors of files that jiti evaluated come from another realm in tests: no instanceof.
-  const message = (error as { message?: unknown } | null)?.message
-  return typeof message === 'string' ? message : String(error)
 }

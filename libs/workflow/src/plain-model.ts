@@ -1,6 +1,6 @@
 import type { ColumnSpec } from '@millrace/base'
 import { describeSpec, type Model, type ModelFile, type TensorSpec } from '@millrace/engine'
-import { batchRowsMaxDefault, type Workflow } from './define'
+import { batchRowsMaxDefault, theModel, type Workflow } from './define'
 
 /**
  * The workflow of a folder that holds only a model: its tensors, without their first dimension, are the columns.
@@ -11,11 +11,12 @@ export function workflowOfModel(file: ModelFile, model: Model): Workflow {
     millrace: 'workflow',
     signature: { inputs: model.inputs.map(columnOfTensor), outputs: model.outputs.map(columnOfTensor) },
     facts: [],
-    model: { format: file.format, path: file.path, inputs: null, outputs: null },
+    models: { [theModel]: { format: file.format, path: file.path, inputs: null, outputs: null } },
     batchRowsMax: batchRowsMaxDefault,
     batchWaitUs: 0,
     preprocess: null,
     postprocess: null,
+    score: null,
   }
 }
 

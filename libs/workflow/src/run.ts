@@ -7,7 +7,8 @@ import { isPromise } from './is-promise'
 import type { LoadedVersion } from './loaded'
 
 /**
- * The worker's half of the road, the same in the server, in tests and offline: facts, preprocess, score, postprocess.
+ * The worker's half of the road, the same in the server, in tests and offline: facts, preprocess, score, postprocess;
+ * where a workflow has several models, facts and its own `score`.
  *
  * Never rejects: what user code, the store or the engine throws goes to `sink.failed`, and every request of the
  * batch that was not refused before is refused with INTERNAL. Only steps that are asynchronous are awaited.
@@ -23,6 +24,15 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
       if (reading !== undefined) await reading
       sink.factsUs = nowUs() - begun
       if (batch.refusedRequests === batch.requests) return
+    }
+
+    if (workflow.score !== null) {
+      phase = 'score'
+      version.runs.begin()
+      const scoring = workflow.score(batch as never, version.runs.byName)
+      if (isPromise(scoring)) await scoring
+      sink.scoreUs = version.runs.end()
+      return
     }
 
     phase = 'preprocess'

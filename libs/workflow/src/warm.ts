@@ -7,7 +7,8 @@ import { runOffline } from './offline'
 /**
  * Runs batches of 1, 2, 4 .. rowsMax rows, so that the first real one of each size finds code compiled and memory
  * there; stops where `budgetMs` is spent. With golden requests the whole workflow runs, else the model alone, on
- * zeros (user code need not make sense of zeros); a model with free inner dimensions is then left cold.
+ * zeros (user code need not make sense of zeros); a model with free inner dimensions is then left cold, and so are
+ * several models, whose rows only `score` knows.
  *
  * Rejects when the version cannot run a batch.
  */
