@@ -1,5 +1,5 @@
 import { freemem } from 'node:os'
-import { parseCpus } from '@millrace/pool'
+import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
 
 /** What a server is told by its environment. Plain data: it crosses process boundaries. */
 export interface Config {
@@ -45,138 +45,12 @@ export interface ConfigDefaults {
   cpus: number[]
 }
 
-export interface Variable {
-  /** `MILLRACE_POOL_<NAME>_...` stands for one variable for each pool. */
-  name: string
-  kind: 'text' | 'list' | 'cpus' | 'lanes' | 'choice' | 'number' | 'bytes'
-  default: string
-  unit: string
-  description: string
-  min?: number
-  max?: number
-  choices?: readonly string[]
-}
-
 export class ConfigError extends Error {
   constructor(readonly problems: string[]) {
     super(`the environment is not a configuration:\n  ${problems.join('\n  ')}`)
     this.name = 'ConfigError'
   }
 }
-
-const number = (
-  name: string,
-  value: number,
-  unit: string,
-  description: string,
-  min: number,
-  max: number,
-): Variable => ({
-  name,
-  kind: 'number',
-  default: String(value),
-  unit,
-  description,
-  min,
-  max,
-})
-const bytes = (name: string, value: string, description: string, min: number, max: number): Variable => ({
-  name,
-  kind: 'bytes',
-  default: value,
-  unit: 'bytes',
-  description,
-  min,
-  max,
-})
-const text = (name: string, value: string, description: string): Variable => ({
-  name,
-  kind: 'text',
-  default: value,
-  unit: '',
-  description,
-})
-const choice = (name: string, value: string, choices: readonly string[], description: string): Variable => ({
-  name,
-  kind: 'choice',
-  default: value,
-  unit: '',
-  description,
-  choices,
-})
-
-const day = 86_400_000
-const gib = 2 ** 30
-
-/** Every variable there is: parsing, `millrace config` and the README's table come from here. */
-export const variables: readonly Variable[] = [
-  text('MILLRACE_HOST', '127.0.0.1', 'Address the data port binds to.'),
-  number('MILLRACE_PORT', 8080, '', 'Data port; 0 takes a free one.', 0, 65535),
-  text('MILLRACE_ADMIN_HOST', '127.0.0.1', 'Address the admin port binds to.'),
-  number('MILLRACE_ADMIN_PORT', 8081, '', 'Admin port; 0 takes a free one.', 0, 65535),
-  text('MILLRACE_REPOSITORY', '', 'Folder of workflows and models.'),
-  {
-    name: 'MILLRACE_LANES',
-    kind: 'lanes',
-    default: '1',
-    unit: 'processes',
-    min: 1,
-    max: 1024,
-    description: 'Lanes that serve; auto is half of the CPUs.',
-  },
-  choice(
-    'MILLRACE_TRANSPORT',
-    'auto',
-    ['auto', 'uws', 'node'],
-    'HTTP server of the data port: uws, node, or auto (uws where it loads).',
-  ),
-  choice(
-    'MILLRACE_LOG_LEVEL',
-    'info',
-    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
-    'Least level logged.',
-  ),
-  { name: 'MILLRACE_POOLS', kind: 'list', default: 'cpu', unit: '', description: 'Names of the pools, by commas.' },
-  text('MILLRACE_POOL_<NAME>_DEVICE', 'cpu', 'Device of the pool; this release has cpu only.'),
-  {
-    name: 'MILLRACE_POOL_<NAME>_CPUS',
-    kind: 'cpus',
-    default: '',
-    unit: '',
-    description: 'CPUs of the pool, as 0-3,6; by default all that the process may use.',
-  },
-  {
-    name: 'MILLRACE_POOL_<NAME>_THREADS',
-    kind: 'number',
-    default: '',
-    unit: 'threads',
-    min: 1,
-    max: 1024,
-    description: 'Threads in each lane; by default the CPUs of a lane less one, at least 1.',
-  },
-  number('MILLRACE_POOL_<NAME>_IN_FLIGHT', 2, 'batches', 'Batches that one thread holds at once.', 1, 64),
-  {
-    name: 'MILLRACE_POOL_<NAME>_ENGINES',
-    kind: 'list',
-    default: '',
-    unit: '',
-    description: 'Engines in order of preference: onnxruntime, tfjs; by default all.',
-    choices: ['onnxruntime', 'tfjs'],
-  },
-  bytes('MILLRACE_ARENA_BYTES', '256MiB', 'Shared memory of a lane; a power of two.', 2 ** 20, gib),
-  bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; a power of two, at most half of the arena.', 4096, gib),
-  bytes('MILLRACE_SLAB_STRING_BYTES', '64', 'Bytes that the strings of a row are given.', 1, 2 ** 20),
-  number('MILLRACE_BATCH_ROWS_MAX', 512, 'rows', 'Rows of a batch.', 1, 65536),
-  number('MILLRACE_QUEUE_ROWS_MAX', 65536, 'rows', 'Rows that wait in a queue.', 1, 2 ** 24),
-  bytes('MILLRACE_REQUEST_BYTES_MAX', '16MiB', 'Largest request; at most a slab.', 1024, gib),
-  number('MILLRACE_REQUEST_ROWS_MAX', 10000, 'rows', 'Rows of a request.', 1, 2 ** 24),
-  number('MILLRACE_REQUESTS_IN_FLIGHT_MAX', 65536, 'requests', 'Requests a lane holds.', 1, 2 ** 22),
-  number('MILLRACE_DEADLINE_MS_DEFAULT', 10000, 'ms', 'Deadline of a request that names none.', 1, day),
-  number('MILLRACE_DRAIN_MS', 10000, 'ms', 'Longest wait for requests in flight at a stop.', 0, day),
-  number('MILLRACE_START_TIMEOUT_MS', 120000, 'ms', 'Longest start of a lane.', 1, day),
-]
-
-const poolPrefix = 'MILLRACE_POOL_<NAME>_'
 
 /** The configuration that `env` describes; throws `ConfigError` with every problem there is. */
 export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Config {
@@ -279,74 +153,6 @@ function checkPoolNames(names: string[], problems: string[]): void {
       problems.push(`MILLRACE_POOLS: ${JSON.stringify(name)} is not a pool name (a-z, 0-9, -)`)
   }
   if (new Set(names).size !== names.length) problems.push('MILLRACE_POOLS: names a pool twice')
-}
-
-function checkNames(env: NodeJS.ProcessEnv, pools: string[], problems: string[]): void {
-  const known = namesOf(pools).map(([name]) => name)
-  for (const name of Object.keys(env)) {
-    if (!name.startsWith('MILLRACE_') || known.includes(name)) continue
-    const nearest = known.reduce((best, one) => (distance(name, one) < distance(name, best) ? one : best))
-    problems.push(`${name}: there is no such variable; the nearest is ${nearest}`)
-  }
-}
-
-/** Every valid name with the variable it is one of. */
-function namesOf(pools: string[]): [string, Variable, string | null][] {
-  return variables.flatMap((variable): [string, Variable, string | null][] => {
-    if (!variable.name.startsWith(poolPrefix)) return [[variable.name, variable, null]]
-    return pools.map((pool) => [poolVariable(pool, variable.name.slice(poolPrefix.length)), variable, pool])
-  })
-}
-
-function poolVariable(pool: string, part: string): string {
-  return `MILLRACE_POOL_${pool.toUpperCase().replaceAll('-', '_')}_${part}`
-}
-
-function parse(variable: Variable, value: string): unknown {
-  if (variable.kind === 'text') return value === '' && variable.default !== '' ? new Error('is empty') : value
-  if (variable.kind === 'list') {
-    const parts = value
-      .split(',')
-      .map((part) => part.trim())
-      .filter((part) => part !== '')
-    const unknown = parts.find((part) => variable.choices?.includes(part) === false)
-    return unknown === undefined ? parts : new Error(`${unknown} is none of ${variable.choices!.join(', ')}`)
-  }
-  if (variable.kind === 'cpus') return parseCpuList(value)
-  if (variable.kind === 'choice') {
-    return variable.choices!.includes(value) ? value : new Error(`is none of ${variable.choices!.join(', ')}`)
-  }
-  if (variable.kind === 'lanes' && value === 'auto') return 'auto'
-  if (value === '' && variable.default === '') return undefined
-  const match = /^(\d+)(KiB|MiB|GiB)?$/.exec(value)
-  if (match === null || (match[2] !== undefined && variable.kind !== 'bytes')) {
-    return new Error(variable.kind === 'bytes' ? 'is not bytes, such as 1024 or 16MiB' : 'is not a whole number')
-  }
-  const parsed = Number(match[1]) * 1024 ** ['', 'KiB', 'MiB', 'GiB'].indexOf(match[2] ?? '')
-  if (parsed >= variable.min! && parsed <= variable.max!) return parsed
-  return new Error(`is not between ${variable.min} and ${variable.max}`)
-}
-
-function parseCpuList(value: string): number[] | Error {
-  if (value.trim() === '') return []
-  try {
-    return parseCpus(value)
-  } catch (error) {
-    return error as Error
-  }
-}
-
-/** Levenshtein's distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
 }
 
 export interface ConfigRow {

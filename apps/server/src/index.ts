@@ -1,13 +1,5 @@
-export {
-  ConfigError,
-  describeConfig,
-  readConfig,
-  variables,
-  type Config,
-  type ConfigRow,
-  type PoolConfig,
-  type Variable,
-} from './config'
+export { ConfigError, describeConfig, readConfig, type Config, type ConfigRow, type PoolConfig } from './config'
+export { variables, type Variable } from './variables'
 export { openLog, type Log } from './log'
 export { startServer, type Server } from './server'
 export { repositoryRules } from './repository-rules'
