@@ -6,10 +6,11 @@ import { benchHeap } from './road/heap'
 import { benchMemory } from './road/memory'
 import { benchRoad, roadTable } from './road/road'
 import { benchStage, stageTable } from './stage/stage'
+import { benchWorker, workerTable } from './stage/worker'
 
 const help = `npm run bench -- [stage] [road] [heap] [memory] [options]
 
-  stage    what each step of the road costs, in one process
+  stage    what each step of the road costs, in one process; what a worker adds to the engine
   road     end to end, against a bare uWebSockets.js echo of the same frames
   heap     bytes that the front thread allocates for a WebSocket request
   memory   resident memory after 0.5 and after 5 million requests
@@ -45,7 +46,9 @@ async function main(): Promise<void> {
   if (suites.includes('stage')) {
     const results = benchStage({ smoke, onProgress: say })
     console.log(`${stageTable(results)}\n`)
-    if (!smoke) save('stage', results)
+    const worker = await benchWorker(smoke ? 50 : 5000)
+    console.log(`${workerTable(worker)}\n`)
+    if (!smoke) save('stage', { steps: results, worker })
   }
   if (suites.includes('road')) {
     const results = await benchRoad({
