@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { denseArray, type DenseArray, type DenseDType } from '@millrace/base'
-import { writeOnnx, type OnnxGraph, type Tensor, type Tensors } from '@millrace/engine'
-import { EngineThread } from './support/engine-thread'
+import { denseArray, Strings, type DenseArray, type DenseDType } from '@millrace/base'
+import { writeOnnx, type OnnxGraph, type Tensor, type TensorDType, type Tensors } from '@millrace/engine'
+import { EngineThread, textsOf } from './support/engine-thread'
 
 /* What `writeOnnx` writes means to onnxruntime what it was meant to mean. */
 
@@ -146,20 +146,80 @@ test('an operation that does not exist is refused at load, with its name and the
   await expect(load(graph)).rejects.toThrow(/\d+\.onnx: .*Flibber/)
 })
 
-test('a text output is refused at load, with its name', async () => {
-  // A cast to text (ONNX type 8) whose result is an output.
-  const graph: OnnxGraph = {
-    inputs: [{ name: 'x', dtype: 'f32', shape: ['N'] }],
-    outputs: [{ name: 'words', dtype: 'f32', shape: ['N'] }],
-    weights: {},
-    nodes: [{ op: 'Cast', inputs: ['x'], outputs: ['words'], attributes: { to: { int: 8 } } }],
+test('strings go in and out, from shared memory too, and come from weights', async () => {
+  const model = await load({
+    inputs: [
+      { name: 'words', dtype: 'string', shape: ['N', 2] },
+      { name: 'id', dtype: 'i64', shape: ['M'] },
+    ],
+    outputs: [
+      { name: 'same', dtype: 'string', shape: ['N', 2] },
+      { name: 'numbers', dtype: 'f32', shape: ['N', 2] },
+      { name: 'label', dtype: 'string', shape: ['M'] },
+    ],
+    weights: { labels: { dtype: 'string', shape: [3], data: Strings.of(['no', 'perhaps', 'ja, natürlich']) } },
+    nodes: [
+      { op: 'Identity', inputs: ['words'], outputs: ['same'] },
+      { op: 'Cast', inputs: ['words'], outputs: ['numbers'], attributes: { to: { int: 1 } } },
+      { op: 'Gather', inputs: ['labels', 'id'], outputs: ['label'] },
+    ],
+  })
+  const words = Strings.of(['1.5', '-2', '1e3', '7'])
+  const shared = Buffer.from(new SharedArrayBuffer(words.heap.length + 5), 5)
+  shared.set(words.heap)
+  for (const heap of [words.heap, shared]) {
+    const answer = await thread.run(model, {
+      words: { dtype: 'string', shape: [2, 2], data: new Strings(words.spans, heap, 4) },
+      id: { dtype: 'i64', shape: [2], data: BigInt64Array.of(2n, 0n) },
+    })
+    expect(answer['same']).toMatchObject({ dtype: 'string', shape: [2, 2] })
+    expect(textsOf(answer, 'same')).toEqual(['1.5', '-2', '1e3', '7'])
+    expect(numbers(answer, 'numbers')).toEqual([1.5, -2, 1000, 7])
+    expect(textsOf(answer, 'label')).toEqual(['ja, natürlich', 'no'])
   }
-  const bytes = Buffer.from(writeOnnx(graph))
-  // The output's declared type: the last `elem_type` (08 01) of the file becomes a string's (08 08).
-  bytes[bytes.lastIndexOf(Buffer.from([0x08, 0x01, 0x12])) + 1] = 8
-  const path = join(folder, 'words.onnx')
+})
+
+test('an empty batch of strings, empty strings and long ones', async () => {
+  const model = await load(echo('string'))
+  for (const texts of [[], ['', 'é'.repeat(100_000), '']]) {
+    const answer = await thread.run(model, { x: { dtype: 'string', shape: [texts.length], data: Strings.of(texts) } })
+    expect(textsOf(answer, 'y')).toEqual(texts)
+  }
+})
+
+test('bytes that are no text are refused by name, and the model runs on', async () => {
+  const model = await load(echo('string'))
+  const data = Strings.of(['fine', Buffer.of(0xff, 0xfe)])
+  await expect(thread.run(model, { x: { dtype: 'string', shape: [2], data } })).rejects.toThrow(
+    'input `x`: string 1 is not UTF-8',
+  )
+  const answer = await thread.run(model, { x: { dtype: 'string', shape: [1], data: Strings.of(['fine']) } })
+  expect(textsOf(answer, 'y')).toEqual(['fine'])
+})
+
+function echo(dtype: TensorDType): OnnxGraph {
+  return {
+    inputs: [{ name: 'x', dtype, shape: ['N'] }],
+    outputs: [{ name: 'y', dtype, shape: ['N'] }],
+    weights: {},
+    nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'] }],
+  }
+}
+
+test('a float16 output is refused at load, with its name', async () => {
+  const bytes = Buffer.from(
+    writeOnnx({
+      inputs: [{ name: 'x', dtype: 'f32', shape: ['N'] }],
+      outputs: [{ name: 'half', dtype: 'f32', shape: ['N'] }],
+      weights: {},
+      nodes: [{ op: 'Cast', inputs: ['x'], outputs: ['half'], attributes: { to: { int: 10 } } }],
+    }),
+  )
+  // The output's declared type: the last `elem_type` (08 01) of the file becomes a float16's (08 0a).
+  bytes[bytes.lastIndexOf(Buffer.from([0x08, 0x01, 0x12])) + 1] = 10
+  const path = join(folder, 'half.onnx')
   writeFileSync(path, bytes)
-  await expect(thread.load('onnxruntime', { format: 'onnx', path })).rejects.toThrow(/output `words` is string/)
+  await expect(thread.load('onnxruntime', { format: 'onnx', path })).rejects.toThrow(/output `half` is float16/)
 })
 
 test('a weight that does not fill its shape is refused by name', () => {

@@ -1,17 +1,23 @@
-import type { DenseArrays, DenseDType } from '@millrace/base'
+import type { DenseArrays, Strings } from '@millrace/base'
 
-/** Numbers in row-major order. `data.length` is the product of `shape`. */
-export interface Tensor<D extends DenseDType = DenseDType> {
+/** What holds a tensor's elements, by dtype. Strings are bytes, not necessarily UTF-8. */
+export interface TensorArrays extends DenseArrays {
+  string: Strings
+}
+export type TensorDType = keyof TensorArrays
+
+/** Elements in row-major order. `data.length` is the product of `shape`. */
+export interface Tensor<D extends TensorDType = TensorDType> {
   readonly dtype: D
   readonly shape: readonly number[]
-  readonly data: DenseArrays[D]
+  readonly data: TensorArrays[D]
 }
 export type Tensors = Readonly<Record<string, Tensor>>
 
 /** A model's own declaration of one input or output. A `null` dimension is free; the first one is the batch. */
 export interface TensorSpec {
   readonly name: string
-  readonly dtype: DenseDType
+  readonly dtype: TensorDType
   readonly shape: readonly (number | null)[]
 }
 

@@ -7,6 +7,8 @@ export type {
   ModelFile,
   ModelFormat,
   Tensor,
+  TensorArrays,
+  TensorDType,
   Tensors,
   TensorSpec,
 } from './engine'

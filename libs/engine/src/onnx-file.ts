@@ -1,5 +1,5 @@
-import { dtypeBytes, DType, type DenseDType } from '@millrace/base'
-import type { Tensor } from './engine'
+import { dtypeBytes, DType, Strings, type DenseArray, type DenseDType } from '@millrace/base'
+import type { Tensor, TensorDType } from './engine'
 
 /*
  * Writes small ONNX models: enough of the format to turn weights that we trained ourselves into a file, and
@@ -9,7 +9,7 @@ import type { Tensor } from './engine'
 /** A declared input or output. A text dimension is free and named (`'N'`), a number is fixed. */
 export interface OnnxValue {
   readonly name: string
-  readonly dtype: DenseDType
+  readonly dtype: TensorDType
   readonly shape: readonly (number | string)[]
 }
 
@@ -96,7 +96,7 @@ function widthIn(layer: DenseLayer): number {
 }
 
 /** TensorProto.DataType by our dtype. */
-const onnxTypes: Readonly<Record<DenseDType, number>> = {
+const onnxTypes: Readonly<Record<TensorDType, number>> = {
   f32: 1,
   u8: 2,
   i8: 3,
@@ -104,6 +104,7 @@ const onnxTypes: Readonly<Record<DenseDType, number>> = {
   i16: 5,
   i32: 6,
   i64: 7,
+  string: 8,
   bool: 9,
   f64: 11,
   u32: 12,
@@ -136,13 +137,17 @@ function tensorBytes(tensor: Tensor, name: string): Buffer {
   const elements = tensor.shape.reduce((product, n) => product * n, 1)
   if (data.length !== elements)
     throw new Error(`weight \`${name}\` has ${data.length} values for shape [${tensor.shape.join(',')}]`)
-  const raw = Buffer.from(data.buffer as ArrayBuffer, data.byteOffset, elements * dtypeBytes[DType[tensor.dtype]]!)
   return Buffer.concat([
     ...tensor.shape.map((n) => int(1, n)),
     int(2, onnxTypes[tensor.dtype]),
+    ...(data instanceof Strings ? Array.from({ length: elements }, (_, i) => message(6, data.bytes(i))) : []),
     text(8, name),
-    message(9, raw),
+    ...(data instanceof Strings ? [] : [message(9, rawBytes(tensor.dtype as DenseDType, data))]),
   ])
+}
+
+function rawBytes(dtype: DenseDType, data: DenseArray): Buffer {
+  return Buffer.from(data.buffer as ArrayBuffer, data.byteOffset, data.length * dtypeBytes[DType[dtype]]!)
 }
 
 function valueBytes(value: OnnxValue): Buffer {

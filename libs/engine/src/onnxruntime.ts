@@ -1,7 +1,8 @@
+import { isUtf8 } from 'node:buffer'
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { Code, denseArray, Refusal, type DenseArray, type DenseDType } from '@millrace/base'
+import { Code, denseArray, Refusal, Strings, type DenseArray, type DenseDType } from '@millrace/base'
 import { checkInputs } from './check-inputs'
 import type {
   Availability,
@@ -11,6 +12,7 @@ import type {
   Model,
   ModelFile,
   Tensor,
+  TensorDType,
   Tensors,
   TensorSpec,
 } from './engine'
@@ -75,11 +77,11 @@ interface ValueMetadata {
 }
 interface OrtTensor {
   readonly dims: readonly number[]
-  readonly data: DenseArray
+  readonly data: DenseArray | readonly string[]
 }
 interface Ort {
   readonly binding: Binding
-  readonly Tensor: new (type: string, data: DenseArray, dims: readonly number[]) => OrtTensor
+  readonly Tensor: new (type: string, data: OrtTensor['data'], dims: readonly number[]) => OrtTensor
 }
 
 /** Loads the library, once a thread. */
@@ -138,7 +140,7 @@ function loadModel(ort: Ort, file: ModelFile, options: object): Model {
 }
 
 /** Our dtype and the name that onnxruntime's Tensor takes, by ONNX's type number. */
-const dtypes: Readonly<Record<number, readonly [DenseDType, string]>> = {
+const dtypes: Readonly<Record<number, readonly [TensorDType, string]>> = {
   1: ['f32', 'float32'],
   2: ['u8', 'uint8'],
   3: ['i8', 'int8'],
@@ -146,13 +148,14 @@ const dtypes: Readonly<Record<number, readonly [DenseDType, string]>> = {
   5: ['i16', 'int16'],
   6: ['i32', 'int32'],
   7: ['i64', 'int64'],
+  8: ['string', 'string'],
   9: ['bool', 'bool'],
   11: ['f64', 'float64'],
   12: ['u32', 'uint32'],
   13: ['u64', 'uint64'],
 }
-const otherTypes: Readonly<Record<number, string>> = { 8: 'string', 10: 'float16', 14: 'complex64', 16: 'bfloat16' }
-const ortTypes = Object.fromEntries(Object.values(dtypes)) as Record<DenseDType, string>
+const otherTypes: Readonly<Record<number, string>> = { 10: 'float16', 14: 'complex64', 16: 'bfloat16' }
+const ortTypes = Object.fromEntries(Object.values(dtypes)) as Record<TensorDType, string>
 
 function specOf(kind: 'input' | 'output', value: ValueMetadata): TensorSpec {
   const type = value.isTensor ? dtypes[value.type] : undefined
@@ -186,7 +189,10 @@ class OnnxModel implements Model {
     readonly inputs: readonly TensorSpec[],
     readonly outputs: readonly TensorSpec[],
   ) {
-    this.stagings = inputs.map((spec) => ({ array: denseArray(spec.dtype, 0), tensor: null }))
+    this.stagings = inputs.map(({ dtype }) => ({
+      array: denseArray(dtype === 'string' ? 'u8' : dtype, 0),
+      tensor: null,
+    }))
     for (const spec of outputs) this.fetches[spec.name] = null
   }
 
@@ -197,13 +203,18 @@ class OnnxModel implements Model {
     checkInputs(this.inputs, inputs)
     for (let i = 0; i < this.inputs.length; i++) {
       const name = this.inputs[i]!.name
-      this.feeds[name] = this.stage(this.stagings[i]!, inputs[name]!)
+      const input = inputs[name]!
+      this.feeds[name] =
+        input.data instanceof Strings
+          ? new this.ort.Tensor('string', textOf(name, input.data), input.shape)
+          : this.stage(this.stagings[i]!, input as Tensor<DenseDType>)
     }
     const answer = this.session.run(this.feeds, this.fetches, this.runOptions)
     for (let i = 0; i < this.outputs.length; i++) {
       const { name, dtype } = this.outputs[i]!
       const tensor = answer[name]!
-      this.results[name] = { dtype, shape: tensor.dims, data: tensor.data }
+      const data = dtype === 'string' ? Strings.of(tensor.data as string[]) : (tensor.data as DenseArray)
+      this.results[name] = { dtype, shape: tensor.dims, data }
     }
     return this.results
   }
@@ -215,7 +226,7 @@ class OnnxModel implements Model {
   }
 
   /** The tensor that the library reads: over the caller's memory, or a copy where that is shared (Node 20 refuses it). */
-  private stage(staging: Staging, input: Tensor): OrtTensor {
+  private stage(staging: Staging, input: Tensor<DenseDType>): OrtTensor {
     const { data, shape } = input
     const type = ortTypes[input.dtype]
     if (!(data.buffer instanceof SharedArrayBuffer)) return new this.ort.Tensor(type, data, shape)
@@ -228,6 +239,14 @@ class OnnxModel implements Model {
       staging.tensor = new this.ort.Tensor(type, staging.array.subarray(0, data.length), [...shape])
     return staging.tensor
   }
+}
+
+/** onnxruntime's strings are text: what is no UTF-8 would come to it as something else. */
+function textOf(name: string, strings: Strings): string[] {
+  for (let i = 0; i < strings.length; i++)
+    if (!isUtf8(strings.bytes(i)))
+      throw new Error(`input \`${name}\`: string ${i} is not UTF-8, which is what onnxruntime's strings are`)
+  return strings.toArray()
 }
 
 function copyInto(target: DenseArray, source: DenseArray): void {

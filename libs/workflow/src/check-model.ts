@@ -8,6 +8,8 @@ import type { LoadedModel } from './loaded'
 export function checkModels(workflow: Workflow, models: readonly LoadedModel[]): void {
   const several = workflow.score !== null
   for (const { name, model } of models) {
+    for (const spec of [...model.inputs, ...model.outputs])
+      if (spec.dtype === 'string') throw new Error(stringTensor(spec))
     const declared = workflow.models[name]
     const where = several ? `models.${name}` : 'model'
     checkNamed(`${where}.inputs`, declared?.inputs ?? null, model.inputs, several || workflow.preprocess !== null)
@@ -52,6 +54,11 @@ export function batchRowsMax(workflow: Workflow, models: readonly LoadedModel[])
     throw new Error(`model input '${spec.name}' is ${describeSpec(spec)}: its first dimension, the rows, is free or 1`)
   }
   return workflow.batchRowsMax
+}
+
+/** What a workflow says to a model of string tensors. */
+export function stringTensor(spec: TensorSpec): string {
+  return `tensor '${spec.name}' is ${describeSpec(spec)}: workflows take models of numbers; turn text into numbers in preprocess`
 }
 
 function checkNamed(where: string, declared: TensorDTypes | null, specs: readonly TensorSpec[], all: boolean): void {

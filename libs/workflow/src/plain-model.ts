@@ -1,5 +1,6 @@
 import type { ColumnSpec } from '@millrace/base'
 import { describeSpec, type Model, type ModelFile, type TensorSpec } from '@millrace/engine'
+import { stringTensor } from './check-model'
 import { batchRowsMaxDefault, theModel, type Workflow } from './define'
 
 /**
@@ -23,6 +24,7 @@ export function workflowOfModel(file: ModelFile, model: Model): Workflow {
 function columnOfTensor(spec: TensorSpec): ColumnSpec {
   const [batch, ...shape] = spec.shape
   const tensor = `tensor '${spec.name}' is ${describeSpec(spec)}`
+  if (spec.dtype === 'string') throw new Error(stringTensor(spec))
   if (batch === undefined) throw new Error(`${tensor}: it has no row dimension; a workflow file can say what it means`)
   const free = shape.flatMap((n, d) => (n === null ? [d + 1] : []))
   if (free.length > 0)

@@ -1,5 +1,5 @@
-import { Code, nowUs, type DenseArray } from '@millrace/base'
-import type { Tensors } from '@millrace/engine'
+import { Code, nowUs, type DenseArray, type DenseDType } from '@millrace/base'
+import type { Tensor, Tensors } from '@millrace/engine'
 import type { BatchColumns } from '@millrace/batch'
 import { BatchContext, type BatchSink, type Phase } from './context'
 import { readFacts } from './facts'
@@ -56,7 +56,11 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
 
     phase = 'postprocess'
     if (workflow.postprocess !== null) {
-      const writing = workflow.postprocess(batch as never, from, carried)
+      const writing = workflow.postprocess(
+        batch as never,
+        from as Readonly<Record<string, Tensor<DenseDType>>>,
+        carried,
+      )
       if (isPromise(writing)) await writing
     } else if (model !== null) mapOutputs(version, from, batch)
   } catch (error) {

@@ -2,8 +2,11 @@ import { denseArray, type DenseArray, type DenseArrays, type DenseDType } from '
 import { describeSpec, type Tensor, type Tensors, type TensorSpec } from '@millrace/engine'
 import type { IntoTensor } from './declare'
 
+/** `checkModel` refuses others. */
+type DenseSpec = TensorSpec & { readonly dtype: DenseDType }
+
 interface Slot {
-  readonly spec: TensorSpec
+  readonly spec: DenseSpec
   /** Grows to the largest batch seen and stays. */
   buffer: DenseArray
   given: boolean
@@ -22,7 +25,7 @@ export class ModelInputs {
   private readonly slots: readonly Slot[]
 
   constructor(specs: readonly TensorSpec[]) {
-    this.slots = specs.map((spec) => {
+    this.slots = (specs as readonly DenseSpec[]).map((spec) => {
       const empty = denseArray(spec.dtype, 0)
       return { spec, buffer: empty, given: false, tensor: { dtype: spec.dtype, shape: [], data: empty } }
     })

@@ -1,4 +1,4 @@
-import { denseArray, nowUs } from '@millrace/base'
+import { denseArray, nowUs, type DenseDType } from '@millrace/base'
 import { columnsFromJson } from './columns-json'
 import type { Golden } from './golden'
 import type { LoadedVersion } from './loaded'
@@ -61,7 +61,7 @@ async function warmModel(version: LoadedVersion, rows: number): Promise<void> {
             dtype,
             shape: filled,
             data: denseArray(
-              dtype,
+              dtype as DenseDType,
               filled.reduce((product, n) => product * n, 1),
             ),
           },

@@ -4,6 +4,7 @@
 const { setFlagsFromString } = require('node:v8')
 const { runInNewContext } = require('node:vm')
 const { parentPort } = require('node:worker_threads')
+const { Strings } = require('@millrace/base')
 const { engines, inspect } = require('@millrace/engine')
 
 setFlagsFromString('--expose-gc')
@@ -25,10 +26,11 @@ const doors = {
       .create(options)
       .then(() => null),
   // What comes back is copied by the message, so it is what the outputs were when this run ended.
-  run: ({ model, inputs }) => models[model].run(inputs),
+  run: ({ model, inputs }) => models[model].run(revive(inputs)),
   async runMany({ model, inputs, times }) {
     let last
-    for (let i = 0; i < times; i++) last = await models[model].run(inputs)
+    const tensors = revive(inputs)
+    for (let i = 0; i < times; i++) last = await models[model].run(tensors)
     return last
   },
   dispose: ({ model }) => models[model].dispose(),
@@ -44,6 +46,16 @@ const doors = {
     return { external, arrayBuffers }
   },
   listeners: () => process.listenerCount('uncaughtException') + process.listenerCount('unhandledRejection'),
+}
+
+/** Strings lose their class on the way through a message. */
+function revive(tensors) {
+  for (const tensor of Object.values(tensors)) {
+    if (tensor.dtype !== 'string') continue
+    const { spans, heap, length } = tensor.data
+    tensor.data = new Strings(spans, Buffer.from(heap.buffer, heap.byteOffset, heap.length), length)
+  }
+  return tensors
 }
 
 function named(name) {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { Strings } from '@millrace/base'
 import type { Availability, Inspection, ModelFile, Tensors, TensorSpec } from '@millrace/engine'
 
 export interface LoadedModel {
@@ -46,4 +47,10 @@ export class EngineThread {
       this.worker.postMessage({ id, door, message })
     })
   }
+}
+
+/** The texts of a string tensor that came through a message, where it lost its class. */
+export function textsOf(tensors: Tensors, name: string): string[] {
+  const { spans, heap, length } = tensors[name]!.data as Strings
+  return new Strings(spans, Buffer.from(heap.buffer, heap.byteOffset, heap.length), length).toArray()
 }
