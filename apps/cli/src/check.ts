@@ -2,34 +2,56 @@ import { compileRules, RulesError } from '@millrace/rules'
 import { repositoryRules } from '@millrace/server'
 import { openLmdb, type FactStore } from '@millrace/facts'
 import { describeColumn } from '@millrace/base'
+import { engines } from '@millrace/engine'
 import {
-  Engines,
-  loadVersion,
+  EngineChecks,
   messageOf,
   readRepository,
+  type EngineCheck,
   type Repository,
   type VersionDescription,
 } from '@millrace/workflow'
 import { repositoryPath } from './configuration'
-import { Exit, paint, print, printJson, progress } from './output'
+import { Exit, paint, print, printJson, progress, UsageError } from './output'
 
-/** Loads every version as a server would, golden requests included, and compiles the rules; exit 1 when any of it is wrong. */
-export async function check(path: string | undefined, { json }: { json?: boolean }): Promise<number> {
+export interface CheckOptions {
+  readonly json?: boolean
+  /** The one engine that models run on; otherwise every one that is here and takes them. */
+  readonly engine?: string
+}
+
+/**
+ * Loads every version as a server would, golden requests included, on every engine that can run it, and compiles the
+ * rules; exit 1 when any of it is wrong.
+ */
+export async function check(path: string | undefined, { json, engine }: CheckOptions): Promise<number> {
+  const names = engines.map(({ name }) => name)
+  if (engine !== undefined && !names.includes(engine))
+    throw new UsageError(`--engine ${engine}: there is no such engine; engines are ${names.join(', ')}`)
   const repository = readRepository(repositoryPath(path))
   const problems = [...repository.problems]
-  const versions = await loadAll(repository)
-  for (const { name, version, state, reason } of versions)
+  const checks = await checkAll(repository, engine ?? null)
+  const checked = checks.filter((check) => check.length > 0)
+  for (const [first, ...others] of checked) {
+    const { name, version, state, reason } = first!.description
     if (state !== 'ready') problems.push(`${name}@${version}: ${reason}`)
+    for (const { engine, description } of others)
+      if (isWrong(description)) problems.push(`${name}@${version} on ${engine}: ${description.reason}`)
+  }
   const rules = await compiled(repository)
   problems.push(...rules.problems)
-  const notes = notesOn(versions, rules.served)
-  if (json === true) printJson({ repository: repository.path, versions, problems, notes })
-  else show(repository, versions, problems, notes)
+  const versions = checked.map(([first]) => first!.description)
+  const left = repository.versions.filter((_, v) => checks[v]!.length === 0)
+  const notes = [
+    ...left.map(({ name, version }) => `${name}@${version}: not run, its models are not for ${engine}`),
+    ...notesOn(versions, rules.served),
+  ]
+  if (json === true) printJson({ repository: repository.path, versions, engines: rows(checked), problems, notes })
+  else show(repository, checked, problems, notes)
   return problems.length === 0 ? Exit.good : Exit.no
 }
 
-async function loadAll(repository: Repository): Promise<VersionDescription[]> {
-  const engines = new Engines({ threads: 1, device: 'cpu' }, [])
+async function checkAll(repository: Repository, engine: string | null): Promise<(readonly EngineCheck[])[]> {
   let store: FactStore | null = null
   let storeReason: string | undefined
   try {
@@ -37,23 +59,31 @@ async function loadAll(repository: Repository): Promise<VersionDescription[]> {
   } catch (error) {
     storeReason = messageOf(error)
   }
+  const checks = new EngineChecks({ store, ...(storeReason === undefined ? {} : { storeReason }) }, engine)
   try {
-    const versions: VersionDescription[] = []
+    const checked: (readonly EngineCheck[])[] = []
     for (const folder of repository.versions) {
       progress(`loading ${folder.name}@${folder.version} ...`)
-      const { version, description } = await loadVersion(folder, {
-        engines,
-        store,
-        ...(storeReason === undefined ? {} : { storeReason }),
-      })
-      version?.dispose()
-      versions.push(description)
+      checked.push(await checks.check(folder))
     }
-    return versions
+    return checked
   } finally {
-    await engines.dispose()
+    await checks.dispose()
     await store?.close()
   }
+}
+
+/** On an engine that is not the first: one that does not load the model cannot run it, which is no fault of the model. */
+function isWrong({ state, golden }: VersionDescription): boolean {
+  return state !== 'ready' && golden !== null
+}
+
+/** What came of each version on each engine, flat. */
+function rows(checked: readonly (readonly EngineCheck[])[]): unknown[] {
+  return checked.flat().map(({ engine, description, difference }) => {
+    const { name, version, state, reason, golden } = description
+    return { name, version, engine, state, reason, golden, difference }
+  })
 }
 
 interface Compiled {
@@ -85,6 +115,17 @@ function notesOn(versions: readonly VersionDescription[], served: Compiled['serv
     ])
 }
 
+function outcome(description: VersionDescription, difference: number | null): string {
+  const { state, reason, golden, loadMs } = description
+  if (state !== 'ready') return isWrong(description) ? 'failed' : `cannot run it: ${reason}`
+  const passed = golden === null ? 'loads' : `${golden.passed} golden requests passed`
+  const apart =
+    difference === null
+      ? ''
+      : `, ${difference === Infinity ? 'other texts' : `at most ${difference.toPrecision(2)} apart`}`
+  return `${passed}${apart}; ${Math.round(loadMs)} ms`
+}
+
 function neverRan(models: VersionDescription['models']): string {
   if (models.length === 0) return 'it never ran'
   if (models.length === 1 && models[0]!.name === 'model') return 'its model was run on zeros, its functions never ran'
@@ -93,11 +134,12 @@ function neverRan(models: VersionDescription['models']): string {
 
 function show(
   repository: Repository,
-  versions: readonly VersionDescription[],
+  checked: readonly (readonly EngineCheck[])[],
   problems: readonly string[],
   notes: readonly string[],
 ): void {
-  for (const { name, version, state, signature, models, golden, loadMs } of versions) {
+  for (const [first, ...others] of checked) {
+    const { name, version, state, signature, models, golden, loadMs } = first!.description
     const ready = state === 'ready'
     const goldens = golden === null ? 'no golden requests' : `${golden.passed} golden requests passed`
     const engines = [...new Set(models.map(({ engine, format }) => `${engine}, ${format}`))]
@@ -110,6 +152,10 @@ function show(
       ['out', signature.outputs],
     ] as const)
       for (const column of columns) print(`         ${way.padEnd(4)} ${column.name}: ${describeColumn(column)}`)
+    for (const { engine, description, difference } of others)
+      print(
+        `         ${paint(description.state === 'ready' ? 'green' : 'red', 'on')}   ${engine}: ${outcome(description, difference)}`,
+      )
   }
   for (const note of notes) print(`${paint('yellow', 'note')}  ${note}`)
   print(problems.length === 0 ? `\n${repository.path} is good` : '')

@@ -34,6 +34,7 @@ describe('usage', () => {
     [['score', 'no-such-file.json'], 'there is no file no-such-file.json'],
     [['score', '-', '--url', 'frob'], '--url frob: must be like http://127.0.0.1:8080'],
     [['explain'], '--objective'],
+    [['check', '--engine', 'tfj'], '--engine tfj: there is no such engine; engines are onnxruntime, '],
   ])('%j is wrong usage', (args, message) => {
     const { status, stderr, stdout } = run(args)
     expect(status).toBe(2)
@@ -89,6 +90,22 @@ describe('check', () => {
     expect(stdout).toContain('title: string')
     expect(stdout).not.toContain('note')
     expect(stdout).toContain('is good')
+    expect(status).toBe(0)
+  })
+
+  it('runs golden requests on the one engine that is asked for, and leaves what is not for it', () => {
+    const { status, stdout } = run(['check', demo, '--engine', 'tfjs', '--json'])
+    const { versions, engines, notes } = JSON.parse(stdout) as {
+      versions: { name: string }[]
+      engines: { name: string; engine: string; state: string; golden: unknown; difference: unknown }[]
+      notes: string[]
+    }
+    expect(versions.map(({ name }) => name)).toEqual(['sentence-embedding', 'title-ranking'])
+    expect(engines).toEqual([
+      expect.objectContaining({ name: 'sentence-embedding', engine: 'tfjs', golden: { passed: 3, failed: 0 } }),
+      expect.objectContaining({ name: 'title-ranking', engine: 'tfjs', golden: { passed: 4, failed: 0 } }),
+    ])
+    expect(notes).toContain('flight-delay@1: not run, its models are not for tfjs')
     expect(status).toBe(0)
   })
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '@millrace/server'
-import { check } from './check'
+import { check, type CheckOptions } from './check'
 import { config } from './config'
 import { explain, type ExplainOptions } from './explain'
 import { Exit, paint, UsageError } from './output'
@@ -49,10 +49,11 @@ export function main(argv: readonly string[]): void {
     .action(async (file: string, options: { url: string; json?: boolean }) => exit(await score(file, options)))
   program
     .command('check')
-    .description('load every version of a repository, run its golden requests, compile its rules')
+    .description('load every version of a repository, run its golden requests on every engine, compile its rules')
     .argument('[repository]', 'its folder; else MILLRACE_REPOSITORY, else the demo')
+    .option('-e, --engine <name>', 'on this engine only')
     .option(...json)
-    .action(async (path: string | undefined, options: { json?: boolean }) => exit(await check(path, options)))
+    .action(async (path: string | undefined, options: CheckOptions) => exit(await check(path, options)))
   program
     .command('explain')
     .description('which rule decides for a request, and why each other one does not')

@@ -28,6 +28,7 @@ export { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns 
 export type { BatchColumns } from '@millrace/batch'
 export type { BatchSink, Phase } from './context'
 export type { ModelDescription, VersionDescription, VersionFolder, VersionState } from './description'
+export { EngineChecks, type EngineCheck } from './engine-checks'
 export { Engines } from './engines'
 export { importDefault } from './import-file'
 export { loadVersion, type LoadContext, type LoadResult } from './load'

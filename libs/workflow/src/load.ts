@@ -1,6 +1,6 @@
 import { isAbsolute, join } from 'node:path'
 import { columnsMax, nowUs } from '@millrace/base'
-import { findModelFile, type ModelFile } from '@millrace/engine'
+import { findModelFile, type ModelFile, type ModelFormat } from '@millrace/engine'
 import type { FactStore } from '@millrace/facts'
 import { checkFacts } from './check-facts'
 import { batchRowsMax, checkModels } from './check-model'
@@ -131,6 +131,13 @@ async function loadFiles(folder: VersionFolder, engines: Engines, models: Loaded
       throw new Error(`models.${name}: ${messageOf(error)}`, { cause: error })
     }
   return workflow
+}
+
+/** Formats of the models that a version is made of. Rejects, like the version's load, with what is wrong. */
+export async function modelFormats(folder: VersionFolder): Promise<ModelFormat[]> {
+  if (folder.workflowFile === null) return [findModelFile(folder.path)].flatMap((file) => file?.format ?? [])
+  const { models } = await importWorkflow(folder.workflowFile)
+  return Object.values(models).map(({ format }) => format)
 }
 
 async function importWorkflow(path: string): Promise<Workflow> {
