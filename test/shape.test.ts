@@ -171,7 +171,7 @@ describe('packages', () => {
   test('versions are exact and come from the registry', () => {
     const problems = manifests.flatMap(({ path, manifest }) =>
       [...dependencyFields, 'overrides'].flatMap((field) =>
-        Object.entries((manifest[field] ?? {}) as Record<string, unknown>)
+        leaves((manifest[field] ?? {}) as Record<string, unknown>)
           .filter(([, version]) => !/^(npm:(@[\w.-]+\/)?[\w.-]+@)?\d+\.\d+\.\d+(-[\w.]+)?$/.test(String(version)))
           .map(([name, version]) => `${path}/package.json: ${field}.${name} is ${String(version)}; write one version`),
       ),
@@ -215,6 +215,15 @@ test(`no file is longer than ${linesMax} lines`, () => {
     .map((source) => `${source.path}: ${source.lines} lines; divide it by what its parts are about`)
   expect(problems).toEqual([])
 })
+
+/** An override may be of one package's dependencies alone. */
+function leaves(versions: Record<string, unknown>): [name: string, version: unknown][] {
+  return Object.entries(versions).flatMap(([name, version]): [string, unknown][] =>
+    typeof version === 'object' && version !== null
+      ? leaves(version as Record<string, unknown>).map(([inner, one]) => [`${name} > ${inner}`, one])
+      : [[name, version]],
+  )
+}
 
 function read(path: string): string {
   return readFileSync(join(root, path), 'utf8')
