@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
+import { enginesFolder } from '@millrace/engine'
 import { affinityOf } from '@millrace/pool'
 import { readConfig, type Config } from '@millrace/server'
 
@@ -11,7 +12,8 @@ const demo = join(__dirname, '../../demo/repository')
 export function configuration(repository: string | undefined): Config {
   const env = repository === undefined ? process.env : { ...process.env, MILLRACE_REPOSITORY: resolve(repository) }
   const cpus = affinityOf(process.pid, process.pid) ?? Array.from({ length: availableParallelism() }, (_, cpu) => cpu)
-  return readConfig(env, { ...(existsSync(demo) ? { repository: demo } : {}), cpus: [...cpus] })
+  const defaults = { enginesFolder: enginesFolder(process.env), cpus: [...cpus] }
+  return readConfig(env, { ...defaults, ...(existsSync(demo) ? { repository: demo } : {}) })
 }
 
 /** The repository alone, for commands that need nothing else. */

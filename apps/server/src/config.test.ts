@@ -34,7 +34,7 @@ test('engines that do not exist, one port for two', () => {
     MILLRACE_ADMIN_PORT: '9000',
   }
   expect(() => readConfig(env, defaults)).toThrow(
-    /MILLRACE_POOL_CPU_ENGINES="tfjs,tensorrt": tensorrt is none of onnxruntime, tfjs[^]*MILLRACE_ADMIN_PORT: is MILLRACE_PORT as well/,
+    /MILLRACE_POOL_CPU_ENGINES="tfjs,tensorrt": tensorrt is none of onnxruntime, tensorflow, tfjs[^]*MILLRACE_ADMIN_PORT: is MILLRACE_PORT as well/,
   )
 })
 

@@ -8,6 +8,8 @@ export interface Config {
   adminHost: string
   adminPort: number
   repository: string
+  /** Where engines that are installed apart are looked for. */
+  enginesFolder: string
   lanes: number
   transport: 'auto' | 'uws' | 'node'
   logLevel: string
@@ -41,6 +43,7 @@ export interface PoolConfig {
 
 export interface ConfigDefaults {
   repository?: string
+  enginesFolder?: string
   /** CPUs this process may use; empty when that is not known. */
   cpus: number[]
 }
@@ -93,6 +96,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     adminHost: str('ADMIN_HOST'),
     adminPort: num('ADMIN_PORT'),
     repository: env['MILLRACE_REPOSITORY'] ?? defaults.repository ?? '',
+    enginesFolder: env['MILLRACE_ENGINES_FOLDER'] ?? defaults.enginesFolder ?? '',
     lanes,
     transport: raw('MILLRACE_TRANSPORT') as Config['transport'],
     logLevel: str('LOG_LEVEL'),

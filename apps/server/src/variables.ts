@@ -65,6 +65,7 @@ export const variables: readonly Variable[] = [
   text('MILLRACE_ADMIN_HOST', '127.0.0.1', 'Address the admin port binds to.'),
   number('MILLRACE_ADMIN_PORT', 8081, '', 'Admin port; 0 takes a free one.', 0, 65535),
   text('MILLRACE_REPOSITORY', '', 'Folder of workflows and models.'),
+  text('MILLRACE_ENGINES_FOLDER', '', 'Folder of engines that are installed apart; see millrace engines.'),
   {
     name: 'MILLRACE_LANES',
     kind: 'lanes',
@@ -110,8 +111,8 @@ export const variables: readonly Variable[] = [
     kind: 'list',
     default: '',
     unit: '',
-    description: 'Engines in order of preference: onnxruntime, tfjs; by default all.',
-    choices: ['onnxruntime', 'tfjs'],
+    description: 'Engines in order of preference: onnxruntime, tensorflow, tfjs; by default all.',
+    choices: ['onnxruntime', 'tensorflow', 'tfjs'],
   },
   bytes('MILLRACE_ARENA_BYTES', '256MiB', 'Shared memory of a lane; a power of two.', 2 ** 20, gib),
   bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; a power of two, at most half of the arena.', 4096, gib),

@@ -25,3 +25,15 @@ export {
   type OnnxNode,
   type OnnxValue,
 } from './onnx-file'
+export {
+  enginesFolder,
+  findTensorflow,
+  installTensorflow,
+  readReceipt,
+  tensorflowFolder,
+  tensorflowLayout,
+  tensorflowPins,
+  type TensorflowInstall,
+  type TensorflowMissing,
+  type TensorflowReceipt,
+} from './tensorflow-home'
