@@ -39,6 +39,7 @@ export class InProcessRoad {
         models: [],
         facts: [],
         golden: null,
+        warmed: false,
         loadMs: 0,
       },
       0,

@@ -109,10 +109,13 @@ async function compiled(repository: Repository): Promise<Compiled> {
 function notesOn(versions: readonly VersionDescription[], served: Compiled['served']): string[] {
   return versions
     .filter(({ state }) => state === 'ready')
-    .flatMap(({ name, version, golden, models }) => [
-      ...(served?.has(`${name}@${version}`) === false ? [`${name}@${version}: no objective leads here`] : []),
-      ...(golden === null ? [`${name}@${version}: no golden requests: ${neverRan(models)}`] : []),
-    ])
+    .flatMap((description) => {
+      const label = `${description.name}@${description.version}`
+      return [
+        ...(served?.has(label) === false ? [`${label}: no objective leads here`] : []),
+        ...(description.golden === null ? [`${label}: no golden requests: ${neverRan(description)}`] : []),
+      ]
+    })
 }
 
 function outcome(description: VersionDescription, difference: number | null): string {
@@ -126,10 +129,11 @@ function outcome(description: VersionDescription, difference: number | null): st
   return `${passed}${apart}; ${Math.round(loadMs)} ms`
 }
 
-function neverRan(models: VersionDescription['models']): string {
+function neverRan({ models, warmed }: VersionDescription): string {
   if (models.length === 0) return 'it never ran'
-  if (models.length === 1 && models[0]!.name === 'model') return 'its model was run on zeros, its functions never ran'
-  return 'it never ran, and its models are not warmed'
+  return warmed
+    ? 'its model was run on zeros, its functions never ran'
+    : 'it never ran, and is not warm when it first serves'
 }
 
 function show(

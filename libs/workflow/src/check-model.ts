@@ -8,8 +8,6 @@ import type { LoadedModel } from './loaded'
 export function checkModels(workflow: Workflow, models: readonly LoadedModel[]): void {
   const several = workflow.score !== null
   for (const { name, model } of models) {
-    for (const spec of [...model.inputs, ...model.outputs])
-      if (spec.dtype === 'string') throw new Error(stringTensor(spec))
     const declared = workflow.models[name]
     const where = several ? `models.${name}` : 'model'
     checkNamed(`${where}.inputs`, declared?.inputs ?? null, model.inputs, several || workflow.preprocess !== null)
@@ -56,11 +54,6 @@ export function batchRowsMax(workflow: Workflow, models: readonly LoadedModel[])
   return workflow.batchRowsMax
 }
 
-/** What a workflow says to a model of string tensors. */
-export function stringTensor(spec: TensorSpec): string {
-  return `tensor '${spec.name}' is ${describeSpec(spec)}: workflows take models of numbers; turn text into numbers in preprocess`
-}
-
 function checkNamed(where: string, declared: TensorDTypes | null, specs: readonly TensorSpec[], all: boolean): void {
   if (declared === null) return
   for (const [name, dtype] of Object.entries(declared)) {
@@ -78,13 +71,13 @@ function checkMapped(what: 'input' | 'output', column: ColumnSpec | undefined, s
   const instead = `write a ${what === 'input' ? 'preprocess' : 'postprocess'}`
   if (column === undefined) throw new Error(`${tensor} is no column of the workflow; declare it or ${instead}`)
   const [, ...inner] = spec.shape
+  // Bytes are strings to a model: its strings need not be text.
+  const strings = spec.dtype === 'string' && (column.dtype === 'string' || column.dtype === 'bytes')
+  const dense = spec.dtype === column.dtype && !column.ragged
   const same =
-    !column.ragged &&
-    column.dtype === spec.dtype &&
-    column.shape.length === inner.length &&
-    column.shape.every((n, d) => inner[d] === null || inner[d] === n)
+    dense && column.shape.length === inner.length && column.shape.every((n, d) => inner[d] === null || inner[d] === n)
   // A scalar column fits a tensor of [rows, 1], and the other way round.
-  const scalar = column.dtype === spec.dtype && !column.ragged && isOne(column.shape) && isOne(inner)
+  const scalar = (dense || strings) && isOne(column.shape) && isOne(inner)
   if (!same && !scalar)
     throw new Error(`${tensor} does not fit the column ${describeColumn(column)}; change it or ${instead}`)
 }

@@ -1,5 +1,5 @@
 import type { DenseArrays, DenseDType, DTypeName, Strings, StringsWriter } from '@millrace/base'
-import type { ModelFormat, Tensor, TensorSpec } from '@millrace/engine'
+import type { ModelFormat, Tensor, TensorDType, TensorSpec } from '@millrace/engine'
 import type { Lists } from './lists'
 
 /*
@@ -118,7 +118,10 @@ export type KeyColumn<I extends InputColumns> = {
 }[keyof I & string]
 
 /** dtypes of a model's tensors by name. */
-export type TensorDTypes = Readonly<Record<string, DenseDType>>
+export type TensorDTypes = Readonly<Record<string, TensorDType>>
+
+/** Tensors that a declaration does not name: numbers. */
+type Undeclared = Readonly<Record<string, DenseDType>>
 
 /** The trained artefact that a workflow scores with. */
 export interface ModelDeclaration<MI extends TensorDTypes = TensorDTypes, MO extends TensorDTypes = TensorDTypes> {
@@ -135,7 +138,7 @@ interface ModelTensors<MI, MO> {
   readonly outputs?: MO
 }
 
-function declareModel<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+function declareModel<const MI extends TensorDTypes = Undeclared, const MO extends TensorDTypes = Undeclared>(
   format: ModelFormat,
   path: string,
   tensors?: ModelTensors<MI, MO>,
@@ -144,7 +147,7 @@ function declareModel<const MI extends TensorDTypes = TensorDTypes, const MO ext
 }
 
 /** An ONNX file: `onnx('model.onnx', { inputs: { features: 'f32' }, outputs: { score: 'f32' } })`. */
-export function onnx<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+export function onnx<const MI extends TensorDTypes = Undeclared, const MO extends TensorDTypes = Undeclared>(
   path: string,
   tensors?: ModelTensors<MI, MO>,
 ): ModelDeclaration<MI, MO> {
@@ -152,7 +155,7 @@ export function onnx<const MI extends TensorDTypes = TensorDTypes, const MO exte
 }
 
 /** The `model.json` of a TFJS graph or layers model; its weight shards are beside it. */
-export function tfjs<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+export function tfjs<const MI extends TensorDTypes = Undeclared, const MO extends TensorDTypes = Undeclared>(
   path: string,
   tensors?: ModelTensors<MI, MO>,
 ): ModelDeclaration<MI, MO> {
@@ -160,7 +163,7 @@ export function tfjs<const MI extends TensorDTypes = TensorDTypes, const MO exte
 }
 
 /** The folder of a TensorFlow SavedModel. */
-export function savedModel<const MI extends TensorDTypes = TensorDTypes, const MO extends TensorDTypes = TensorDTypes>(
+export function savedModel<const MI extends TensorDTypes = Undeclared, const MO extends TensorDTypes = Undeclared>(
   path: string,
   tensors?: ModelTensors<MI, MO>,
 ): ModelDeclaration<MI, MO> {
@@ -176,10 +179,17 @@ export interface IntoTensor<D extends DenseDType> {
   (shape: readonly number[], data?: DenseArrays[D]): DenseArrays[D]
 }
 
-/** Model inputs by name: `const features = into.features([batch.rows, 64])`. */
-export type Into<MI extends TensorDTypes> = { readonly [K in keyof MI]: IntoTensor<MI[K]> }
+/** A model input of strings: `into.text([batch.rows], batch.inputs.text)`. Nothing is copied where `data` is `Strings`. */
+export interface IntoStrings {
+  (shape: readonly number[], data: Strings | readonly (string | Uint8Array)[]): Strings
+}
 
-/** Model outputs by name: `from.score.data`, `from.score.shape`. Valid until `postprocess` ends. */
+type IntoAny<D extends TensorDType> = [D] extends ['string'] ? IntoStrings : IntoTensor<Exclude<D, 'string'>>
+
+/** Model inputs by name: `const features = into.features([batch.rows, 64])`. */
+export type Into<MI extends TensorDTypes> = { readonly [K in keyof MI]: IntoAny<MI[K]> }
+
+/** Model outputs by name: `from.score.data`, `from.score.shape`; data of strings are `Strings`. Valid until `postprocess` ends. */
 export type From<MO extends TensorDTypes> = { readonly [K in keyof MO]: Tensor<MO[K]> }
 
 /** Several models by name. */

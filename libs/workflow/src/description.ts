@@ -41,5 +41,7 @@ export interface VersionDescription {
   /** Names of fact tables it reads. */
   readonly facts: readonly string[]
   readonly golden: { readonly passed: number; readonly failed: number } | null
+  /** Whether batches ran before it took traffic: else the first real ones are slower. */
+  readonly warmed: boolean
   readonly loadMs: number
 }

@@ -60,7 +60,7 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     }
 
     enter('warming')
-    await warm(version, goldens, context.warmMsMax ?? 5_000)
+    const warmed = await warm(version, goldens, context.warmMsMax ?? 5_000)
     enter('ready')
     const description: VersionDescription = {
       name: folder.name,
@@ -79,6 +79,7 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
       })),
       facts: [...new Set(workflow.facts.map((plan) => plan.table))],
       golden,
+      warmed,
       loadMs: (nowUs() - begun) / 1000,
     }
     return { version, description }
@@ -106,6 +107,7 @@ function failedDescription(
     models: [],
     facts: [],
     golden,
+    warmed: false,
     loadMs,
   }
 }

@@ -1,7 +1,8 @@
 import { nowUs } from '@millrace/base'
-import type { Model, Tensors, TensorSpec } from '@millrace/engine'
+import type { Model, Tensor, Tensors, TensorSpec } from '@millrace/engine'
 import type { RunModel } from './declare'
 import { messageOf } from './message-of'
+import { tensorData } from './tensors'
 
 interface NamedModel {
   readonly name: string
@@ -16,8 +17,7 @@ export class ModelRuns {
 
   constructor(models: readonly NamedModel[]) {
     this.runs = models.map(({ name, model }) => new Run(name, model))
-    // `checkModels` refuses models of string tensors.
-    this.byName = Object.fromEntries(this.runs.map((run) => [run.name, run as unknown as RunModel]))
+    this.byName = Object.fromEntries(this.runs.map((run) => [run.name, run as RunModel]))
   }
 
   /** Before each batch. */
@@ -36,7 +36,7 @@ export class ModelRuns {
   }
 }
 
-class Run {
+class Run implements RunModel {
   readonly inputs: readonly TensorSpec[]
   readonly outputs: readonly TensorSpec[]
   readonly label: string
@@ -59,12 +59,24 @@ class Run {
     return answer
   }
 
+  /** The engine sees to names, dtypes and shapes; not to what holds the numbers. */
+  private checked(inputs: Tensors): Tensors {
+    let changed: Record<string, Tensor> | null = null
+    for (const spec of this.inputs) {
+      const tensor = inputs[spec.name]
+      if (tensor?.dtype !== spec.dtype) continue
+      const data = tensorData(spec, tensor.data)
+      if (data !== tensor.data) (changed ??= { ...inputs })[spec.name] = { ...tensor, data } as Tensor
+    }
+    return changed ?? inputs
+  }
+
   private async answer(inputs: Tensors): Promise<Tensors> {
     if (this.underWay) throw new Error(`${this.label} runs already: await the run before`)
     this.underWay = true
     const begun = nowUs()
     try {
-      return await this.model.run(inputs)
+      return await this.model.run(this.checked(inputs))
     } catch (error) {
       throw new Error(`${this.label}: ${messageOf(error)}`, { cause: error })
     } finally {

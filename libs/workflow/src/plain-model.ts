@@ -1,6 +1,5 @@
 import type { ColumnSpec } from '@millrace/base'
 import { describeSpec, type Model, type ModelFile, type TensorSpec } from '@millrace/engine'
-import { stringTensor } from './check-model'
 import { batchRowsMaxDefault, theModel, type Workflow } from './define'
 
 /**
@@ -24,7 +23,6 @@ export function workflowOfModel(file: ModelFile, model: Model): Workflow {
 function columnOfTensor(spec: TensorSpec): ColumnSpec {
   const [batch, ...shape] = spec.shape
   const tensor = `tensor '${spec.name}' is ${describeSpec(spec)}`
-  if (spec.dtype === 'string') throw new Error(stringTensor(spec))
   if (batch === undefined) throw new Error(`${tensor}: it has no row dimension; a workflow file can say what it means`)
   const free = shape.flatMap((n, d) => (n === null ? [d + 1] : []))
   if (free.length > 0)
@@ -32,5 +30,9 @@ function columnOfTensor(spec: TensorSpec): ColumnSpec {
       `${tensor}: dimension ${free.join(', ')} is free; only the first, the rows, may be. ` +
         `Export it with fixed sizes, or write a workflow file that says them`,
     )
-  return { name: spec.name, dtype: spec.dtype, per: 'row', shape: shape as number[], ragged: false }
+  if (spec.dtype !== 'string')
+    return { name: spec.name, dtype: spec.dtype, per: 'row', shape: shape as number[], ragged: false }
+  if (shape.some((n) => n !== 1))
+    throw new Error(`${tensor}: a column of strings has one a row; a workflow file can say where the others come from`)
+  return { name: spec.name, dtype: 'string', per: 'row', shape: [], ragged: true }
 }

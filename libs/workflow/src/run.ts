@@ -1,10 +1,11 @@
-import { Code, nowUs, type DenseArray, type DenseDType } from '@millrace/base'
-import type { Tensor, Tensors } from '@millrace/engine'
+import { Code, nowUs } from '@millrace/base'
+import type { Tensors } from '@millrace/engine'
 import type { BatchColumns } from '@millrace/batch'
 import { BatchContext, type BatchSink, type Phase } from './context'
 import { readFacts } from './facts'
 import { isPromise } from './is-promise'
 import type { LoadedVersion } from './loaded'
+import { mapInputs, mapOutputs } from './map-columns'
 
 /**
  * The worker's half of the road, the same in the server, in tests and offline: facts, preprocess, score, postprocess;
@@ -40,7 +41,7 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
     let carried: unknown
     if (workflow.preprocess === null) mapInputs(version, batch)
     else {
-      carried = workflow.preprocess(batch as never, modelInputs.into)
+      carried = workflow.preprocess(batch as never, modelInputs.into as never)
       if (isPromise(carried)) carried = await carried
     }
     if (batch.refusedRequests === batch.requests) return
@@ -56,11 +57,7 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
 
     phase = 'postprocess'
     if (workflow.postprocess !== null) {
-      const writing = workflow.postprocess(
-        batch as never,
-        from as Readonly<Record<string, Tensor<DenseDType>>>,
-        carried,
-      )
+      const writing = workflow.postprocess(batch as never, from, carried)
       if (isPromise(writing)) await writing
     } else if (model !== null) mapOutputs(version, from, batch)
   } catch (error) {
@@ -71,36 +68,3 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
 }
 
 const noTensors: Tensors = {}
-
-/** Input columns as the model inputs of the same names, without a copy; columns per request are spread over the rows. */
-function mapInputs(version: LoadedVersion, batch: BatchContext): void {
-  for (const { column, width, inner } of version.mappedInputs) {
-    const data = batch.inputs[column.name] as DenseArray
-    const give = version.modelInputs.into[column.name]!
-    const shape = [batch.rows, ...inner]
-    if (column.per === 'row') {
-      give(shape, data)
-      continue
-    }
-    const rows = give(shape) as Float32Array
-    for (let i = 0; i < batch.rows; i++) {
-      const begin = batch.requestOf[i]! * width
-      for (let j = 0; j < width; j++) rows[i * width + j] = (data as Float32Array)[begin + j]!
-    }
-  }
-}
-
-/** Model outputs into the output columns of the same names. */
-function mapOutputs(version: LoadedVersion, from: Tensors, batch: BatchContext): void {
-  for (const { column } of version.mappedOutputs) {
-    const tensor = from[column.name]
-    const into = batch.outputs[column.name] as DenseArray
-    if (tensor === undefined) throw new Error(`the model gave no output '${column.name}'`)
-    if (tensor.data.length !== into.length)
-      throw new Error(
-        `model output '${column.name}' has shape [${tensor.shape.join(',')}]; ` +
-          `${batch.rows} rows of [${column.shape.join(',')}] were expected`,
-      )
-    ;(into as Float32Array).set(tensor.data as Float32Array)
-  }
-}

@@ -1,17 +1,26 @@
-import { denseArray, type DenseArray, type DenseArrays, type DenseDType } from '@millrace/base'
-import { describeSpec, type Tensor, type Tensors, type TensorSpec } from '@millrace/engine'
-import type { IntoTensor } from './declare'
+import {
+  denseArray,
+  dtypeNames,
+  isRaggedDType,
+  Strings,
+  type DenseArray,
+  type DenseArrays,
+  type DenseDType,
+} from '@millrace/base'
+import { describeSpec, type Tensor, type TensorDType, type Tensors, type TensorSpec } from '@millrace/engine'
 
-/** `checkModel` refuses others. */
-type DenseSpec = TensorSpec & { readonly dtype: DenseDType }
+type TensorData = DenseArray | Strings
 
 interface Slot {
-  readonly spec: DenseSpec
-  /** Grows to the largest batch seen and stays. */
+  readonly spec: TensorSpec
+  /** Grows to the largest batch seen and stays; empty for strings, which are always handed over. */
   buffer: DenseArray
   given: boolean
-  readonly tensor: { dtype: DenseDType; shape: readonly number[]; data: DenseArray }
+  readonly tensor: { dtype: TensorDType; shape: readonly number[]; data: TensorData }
 }
+
+/** `IntoTensor` or `IntoStrings` of declare.ts, untyped. */
+type Give = (shape: readonly number[], data?: TensorData) => TensorData
 
 /**
  * The inputs of one loaded model, filled anew by each batch. One thread owns it and one batch at a time uses it, so
@@ -19,22 +28,25 @@ interface Slot {
  */
 export class ModelInputs {
   /** What `preprocess` gets. */
-  readonly into: Readonly<Record<string, IntoTensor<DenseDType>>>
+  readonly into: Readonly<Record<string, Give>>
   /** What the engine gets; complete when `check` did not throw. */
   readonly tensors: Tensors
   private readonly slots: readonly Slot[]
 
   constructor(specs: readonly TensorSpec[]) {
-    this.slots = (specs as readonly DenseSpec[]).map((spec) => {
-      const empty = denseArray(spec.dtype, 0)
-      return { spec, buffer: empty, given: false, tensor: { dtype: spec.dtype, shape: [], data: empty } }
+    this.slots = specs.map((spec) => {
+      const buffer = denseArray(spec.dtype === 'string' ? 'u8' : spec.dtype, 0)
+      const data = spec.dtype === 'string' ? Strings.of([]) : buffer
+      return { spec, buffer, given: false, tensor: { dtype: spec.dtype, shape: [], data } }
     })
     this.into = Object.fromEntries(
-      this.slots.map((slot) => [
+      this.slots.map((slot): [string, Give] => [
         slot.spec.name,
-        (shape: readonly number[], data?: DenseArray) => give(slot, shape, data),
+        slot.spec.dtype === 'string'
+          ? (shape, data) => giveStrings(slot, shape, data)
+          : (shape, data) => giveDense(slot, shape, data),
       ]),
-    ) as ModelInputs['into']
+    )
     this.tensors = Object.fromEntries(this.slots.map((slot) => [slot.spec.name, slot.tensor as Tensor]))
   }
 
@@ -51,27 +63,60 @@ export class ModelInputs {
   }
 }
 
-function give(slot: Slot, shape: readonly number[], data?: DenseArray): DenseArray {
+function giveDense(slot: Slot, shape: readonly number[], data?: TensorData): TensorData {
+  const dtype = slot.spec.dtype as DenseDType
   const length = checkShape(slot.spec, shape)
   const tensor = slot.tensor
   if (data !== undefined) {
-    if (data.length !== length)
-      throw new Error(
-        `model input '${slot.spec.name}' of shape [${shape.join(',')}] takes ${length} elements, not ${data.length}`,
-      )
-    if (data.constructor.name !== slot.buffer.constructor.name)
-      throw new Error(`model input '${slot.spec.name}' is ${slot.spec.dtype}, not a ${data.constructor.name}`)
-    tensor.data = data
+    checkLength(slot.spec, shape, length, data)
+    tensor.data = tensorData(slot.spec, data)
   } else {
-    if (slot.buffer.length < length) slot.buffer = denseArray(slot.spec.dtype, length)
-    if (tensor.data.buffer !== slot.buffer.buffer || tensor.data.length !== length)
+    if (slot.buffer.length < length) slot.buffer = denseArray(dtype, length)
+    if ((tensor.data as DenseArray).buffer !== slot.buffer.buffer || tensor.data.length !== length)
       tensor.data = slot.buffer.subarray(0, length) as DenseArray
-    ;(tensor.data as DenseArrays['f32']).fill(zero(slot.spec.dtype) as number)
+    ;(tensor.data as DenseArrays['f32']).fill(zero(dtype) as number)
   }
   tensor.shape = shape
   slot.given = true
   return tensor.data
 }
+
+function giveStrings(slot: Slot, shape: readonly number[], data: unknown): Strings {
+  const length = checkShape(slot.spec, shape)
+  const strings = Array.isArray(data) ? Strings.of(data as string[]) : (tensorData(slot.spec, data) as Strings)
+  checkLength(slot.spec, shape, length, strings)
+  slot.tensor.data = strings
+  slot.tensor.shape = shape
+  slot.given = true
+  return strings
+}
+
+function isStrings(data: unknown): data is { spans: Uint32Array; heap: Buffer; length: number } {
+  return typeof data === 'object' && data !== null && 'spans' in data && 'heap' in data
+}
+
+function checkLength(spec: TensorSpec, shape: readonly number[], length: number, data: { length: number }): void {
+  if (data.length !== length)
+    throw new Error(
+      `model input '${spec.name}' of shape [${shape.join(',')}] takes ${length} elements, not ${data.length}`,
+    )
+}
+
+/** Throws an Error when `data` is not what holds the input's dtype. By name: arrays of other realms count. */
+export function tensorData(spec: TensorSpec, data: unknown): TensorData {
+  const given = (data as object | null | undefined)?.constructor.name ?? String(data)
+  if (spec.dtype === 'string' && isStrings(data))
+    return data instanceof Strings ? data : new Strings(data.spans, data.heap, data.length)
+  if (spec.dtype !== 'string' && given === arrayNames[spec.dtype]) return data as DenseArray
+  const wanted = spec.dtype === 'string' ? 'Strings' : arrayNames[spec.dtype]
+  throw new Error(`model input '${spec.name}' is ${spec.dtype}: it takes a ${wanted}, not ${given}`)
+}
+
+const arrayNames = Object.fromEntries(
+  dtypeNames.flatMap((name) =>
+    name === 'none' || isRaggedDType(name) ? [] : [[name, denseArray(name, 0).constructor.name]],
+  ),
+) as Record<DenseDType, string>
 
 /** Elements of the shape, which must fit the model's own. */
 function checkShape(spec: TensorSpec, shape: readonly number[]): number {

@@ -1,4 +1,5 @@
 import { denseArray, nowUs, type DenseDType } from '@millrace/base'
+import type { Model } from '@millrace/engine'
 import { columnsFromJson } from './columns-json'
 import type { Golden } from './golden'
 import type { LoadedVersion } from './loaded'
@@ -7,12 +8,13 @@ import { runOffline } from './offline'
 /**
  * Runs batches of 1, 2, 4 .. rowsMax rows, so that the first real one of each size finds code compiled and memory
  * there; stops where `budgetMs` is spent. With golden requests the whole workflow runs, else the model alone, on
- * zeros (user code need not make sense of zeros); a model with free inner dimensions is then left cold, and so are
- * several models, whose rows only `score` knows.
+ * zeros (user code need not make sense of zeros).
  *
- * Rejects when the version cannot run a batch.
+ * Resolves with whether anything ran: without golden requests a model of strings or of free inner dimensions is left
+ * cold, and so are several models, whose rows only `score` knows. Rejects when the version cannot run a batch.
  */
-export async function warm(version: LoadedVersion, goldens: readonly Golden[], budgetMs: number): Promise<void> {
+export async function warm(version: LoadedVersion, goldens: readonly Golden[], budgetMs: number): Promise<boolean> {
+  if (goldens.length === 0 && !takesZeros(version)) return false
   const begun = nowUs()
   for (
     let rows = 1;
@@ -20,8 +22,9 @@ export async function warm(version: LoadedVersion, goldens: readonly Golden[], b
     rows = nextSize(rows, version.rowsMax)
   ) {
     if (goldens.length > 0) await runOffline(version, repeat(version, goldens, rows), { batchRows: rows })
-    else await warmModel(version, rows)
+    else await warmModel(version.model!, rows)
   }
+  return true
 }
 
 /** Golden requests, over and over, until they are `rows` rows or a few more. */
@@ -48,24 +51,21 @@ function nextSize(rows: number, rowsMax: number): number {
   return rows < rowsMax ? Math.min(rows * 2, rowsMax) : rowsMax + 1
 }
 
-async function warmModel(version: LoadedVersion, rows: number): Promise<void> {
+/** False where nothing can stand for a real batch: several models, inputs of free shape or of strings. */
+function takesZeros(version: LoadedVersion): boolean {
   const model = version.model
-  if (model === null || model.inputs.some((spec) => spec.shape.slice(1).includes(null))) return
+  return (
+    model !== null && model.inputs.every(({ dtype, shape }) => dtype !== 'string' && !shape.slice(1).includes(null))
+  )
+}
+
+async function warmModel(model: Model, rows: number): Promise<void> {
   await model.run(
     Object.fromEntries(
       model.inputs.map(({ name, dtype, shape }) => {
         const filled = shape.map((n) => n ?? rows)
-        return [
-          name,
-          {
-            dtype,
-            shape: filled,
-            data: denseArray(
-              dtype as DenseDType,
-              filled.reduce((product, n) => product * n, 1),
-            ),
-          },
-        ]
+        const length = filled.reduce((product, n) => product * n, 1)
+        return [name, { dtype, shape: filled, data: denseArray(dtype as DenseDType, length) }]
       }),
     ),
   )
