@@ -1,75 +1,216 @@
 import { z } from 'zod'
 
-const workflow = z.string().regex(/^.+@[0-9]+$/, 'is not a workflow version, such as price@1')
-const name = z.string().min(1)
+/*
+ * The language of the rules: data, checked here for its form and in `check.ts` for what it means. Descriptions are
+ * what editors show (`rules.schema.json` is made from them); the reference is the README of this room.
+ */
 
-const schema = z.strictObject({
+const name = z.string().min(1).max(200)
+const id = name.describe('Names the rule in replies, metrics and explanations.')
+const objectives = z.array(name).min(1).describe('The objectives that the rule is for.')
+const percent = z.number().min(0).max(100)
+const salt = name.describe('What subjects are hashed with; the id unless given.')
+const workflow = z
+  .string()
+  .regex(/^.+@[1-9][0-9]{0,8}$/, 'is not a workflow version, such as price@1')
+  .describe('A workflow version, such as price@1.')
+
+const kind = z.enum(['text', 'number', 'truth'])
+const values = z.array(z.union([z.string(), z.number()])).min(1)
+
+const test = z
+  .union([
+    z.string(),
+    z.number(),
+    z.boolean(),
+    values,
+    z
+      .strictObject({
+        in: values.optional(),
+        not_in: values.optional().describe('Also when the request does not have the attribute.'),
+        from: z.number().optional().describe('At least this.'),
+        below: z.number().optional().describe('Less than this.'),
+        present: z.boolean().optional(),
+      })
+      .refine((one) => Object.keys(one).length > 0, 'asks nothing: give in, not_in, from, below or present'),
+  ])
+  .describe('A value, a list of values, or in, not_in, from, below, present; all of them hold.')
+export type AttributeTest = z.infer<typeof test>
+
+/** Every entry holds: tests of attributes, and `all`, `any`, `not` over further conditions. */
+export interface Condition {
+  all?: Condition[] | undefined
+  any?: Condition[] | undefined
+  not?: Condition | undefined
+  [attribute: string]: AttributeTest | Condition | Condition[] | undefined
+}
+const condition: z.ZodType<Condition> = z.lazy(() =>
+  z
+    .object({
+      all: z.array(condition).min(1).optional(),
+      any: z.array(condition).min(1).optional(),
+      not: condition.optional(),
+    })
+    .catchall(test)
+    .refine((one) => Object.keys(one).length > 0, 'asks nothing'),
+) as z.ZodType<Condition>
+const when = condition.describe('The rule is only asked where this holds.')
+
+const cell = z.strictObject({
+  name,
+  weight: z.number().nonnegative(),
+  workflow: z
+    .union([workflow, z.record(name, workflow)])
+    .optional()
+    .describe("What runs in this cell: one version, one for each objective, or the objective's default."),
+})
+
+const stop = z.strictObject({
+  error_rate_max: z.number().min(0).max(1).optional().describe('Share of answers with an error code of the server.'),
+  p99_ratio_max: z.number().positive().optional().describe("99th percentile over that of the objective's default."),
+  difference_max: z.number().nonnegative().optional().describe('Largest mean difference that a shadow of it has seen.'),
+  requests_min: z.number().int().positive().default(200).describe('Answers before anything is concluded.'),
+  window_s: z.number().positive().default(60),
+})
+export type StopLimits = z.infer<typeof stop>
+
+const step = z.strictObject({ at: z.iso.datetime({ offset: true }).describe('ISO 8601.'), percent })
+
+export const rulesSchema = z.strictObject({
+  $schema: z.string().optional(),
   version: z.number().int().nonnegative().optional(),
+  attributes: z
+    .record(name, kind)
+    .optional()
+    .describe('Attributes of the context that conditions ask for. tenant, origin and traffic are there always.'),
   objectives: z.record(name, z.strictObject({ default: workflow })),
+  conditions: z
+    .array(z.strictObject({ id, objectives, when, workflow }))
+    .optional()
+    .describe('The first whose condition holds decides, before every experiment and canary.'),
+  holdouts: z
+    .array(z.strictObject({ id, objectives, percent, salt: salt.optional() }))
+    .optional()
+    .describe('Subjects that take part in no experiment of these objectives.'),
   experiments: z
     .array(
       z.strictObject({
-        id: name,
-        salt: name.optional(),
-        objectives: z.array(name).min(1),
-        cells: z.array(z.strictObject({ name, weight: z.number().nonnegative(), workflow })).min(1),
+        id,
+        objectives,
+        when: when.optional(),
+        salt: salt.optional(),
+        percent: percent.optional().describe('Of the subjects take part; all unless given.'),
+        group: z
+          .strictObject({ name, from: percent, to: percent })
+          .optional()
+          .describe('Takes the subjects between two percents of a group: experiments of a group exclude each other.'),
+        cell_from: name.optional().describe('Attribute in which another platform says the cell.'),
+        default_cell: name
+          .optional()
+          .describe('For a cell that cell_from names and is not there; the first cell unless given.'),
+        cells: z.array(cell).min(1),
+      }),
+    )
+    .optional(),
+  canaries: z
+    .array(
+      z.strictObject({
+        id,
+        objectives,
+        workflow,
+        when: when.optional(),
+        salt: salt.optional(),
+        percent: percent.optional(),
+        ramp: z.array(step).min(1).optional().describe('Percent from each time on; none before the first.'),
+        stop: stop.optional().describe('The canary is taken off when one of these is passed.'),
+      }),
+    )
+    .optional(),
+  shadows: z
+    .array(
+      z.strictObject({
+        id,
+        objectives,
+        workflow,
+        when: when.optional(),
+        percent: percent.describe('Of the requests are copied.'),
+        tolerance: z.number().nonnegative().default(1e-6).describe('Differences up to this are none.'),
+        top_k: z.number().int().positive().default(10).describe('Rows of a ranking whose overlap is counted.'),
+        in_flight_max: z.number().int().positive().default(256).describe('Copies that may wait; more are dropped.'),
+        keep_examples: z.boolean().default(true).describe('Whether worst examples are kept; off for private data.'),
+      }),
+    )
+    .optional(),
+  overrides: z
+    .array(
+      z.strictObject({
+        id,
+        objectives,
+        when: when.describe('Who may: a condition on tenant, for instance.'),
+        workflows: z.array(workflow).optional().describe('Versions that may be asked for.'),
+        experiments: z.array(name).optional().describe('Experiments whose cells may be asked for.'),
+      }),
+    )
+    .optional(),
+  enrichments: z
+    .array(
+      z.strictObject({
+        id,
+        objectives,
+        when: when.optional(),
+        set: z
+          .record(name, z.union([z.string(), z.number(), z.boolean()]))
+          .describe('Attributes that workflows then see.'),
+      }),
+    )
+    .optional(),
+  limits: z
+    .array(
+      z.strictObject({
+        id,
+        objectives: objectives.optional(),
+        tenant: name.optional(),
+        requests_per_second: z.number().positive().optional(),
+        requests_in_flight: z.number().int().positive().optional(),
       }),
     )
     .optional(),
 })
 
-/** A rules file as it is written; see the README. */
-export type Rules = z.infer<typeof schema>
+/** A rules file, read: with the defaults of its fields. */
+export type Rules = z.infer<typeof rulesSchema>
+/** A rules file as it is written. */
+export type RulesFile = z.input<typeof rulesSchema>
 
-export class RulesError extends Error {
-  constructor(readonly problems: string[]) {
-    super(`the rules do not hold:\n  ${problems.join('\n  ')}`)
-    this.name = 'RulesError'
-  }
+export type Experiment = NonNullable<Rules['experiments']>[number]
+export type Canary = NonNullable<Rules['canaries']>[number]
+export type Shadow = NonNullable<Rules['shadows']>[number]
+export type AttributeKind = z.infer<typeof kind>
+
+/** Attributes that every request has a place for: who asks, from where, and what for. */
+export const givenAttributes: Readonly<Record<string, AttributeKind>> = {
+  tenant: 'text',
+  origin: 'text',
+  traffic: 'text',
 }
 
-/** Rules written in TypeScript: checked by the compiler now, by `parseRules` when loaded. */
-export function defineRules(rules: Rules): Rules {
-  return rules
+/** The declared attributes of a context, with those that are always there. */
+export function attributesOf(rules: Rules): Readonly<Record<string, AttributeKind>> {
+  return { ...rules.attributes, ...givenAttributes }
 }
 
-/** Throws `RulesError` with every problem there is, each with its path in the JSON. */
-export function parseRules(json: unknown): Rules {
-  const parsed = schema.safeParse(json)
-  if (!parsed.success) {
-    throw new RulesError(parsed.error.issues.map((issue) => `${pathOf(issue.path)}: ${issue.message}`))
-  }
-  const problems = relations(parsed.data)
-  if (problems.length > 0) throw new RulesError(problems)
-  return parsed.data
+/** What runs in a cell for an objective. */
+export function workflowOf(rules: Rules, experiment: Experiment, cell: number, objective: string): string {
+  const { workflow } = experiment.cells[cell]!
+  const own =
+    typeof workflow !== 'object' ? workflow : Object.hasOwn(workflow, objective) ? workflow[objective] : undefined
+  return own ?? rules.objectives[objective]!.default
 }
 
-function relations(rules: Rules): string[] {
-  const problems: string[] = []
-  const ids = new Set<string>()
-  const taken = new Map<string, string>()
-  for (const [e, experiment] of (rules.experiments ?? []).entries()) {
-    const path = `$.experiments[${e}]`
-    const { id, objectives, cells } = experiment
-    if (id === 'default') problems.push(`${path}.id: default is the name of another rule`)
-    if (ids.has(id)) problems.push(`${path}.id: ${id} is there twice`)
-    ids.add(id)
-    for (const [o, objective] of objectives.entries()) {
-      const other = taken.get(objective)
-      if (!Object.hasOwn(rules.objectives, objective)) {
-        problems.push(`${path}.objectives[${o}]: there is no objective ${objective}`)
-      }
-      if (other !== undefined) problems.push(`${path}.objectives[${o}]: ${objective} is in experiment ${other} already`)
-      taken.set(objective, id)
-    }
-    if (new Set(cells.map((cell) => cell.name)).size !== cells.length)
-      problems.push(`${path}.cells: a name is there twice`)
-    const total = cells.reduce((sum, cell) => sum + cell.weight, 0)
-    if (!(total > 0 && total < Infinity)) problems.push(`${path}.cells: the weights add up to ${total}`)
-  }
-  return problems
-}
-
-function pathOf(path: readonly PropertyKey[]): string {
-  return '$' + path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
+/** Rules of one kind that are for an objective, in their order. */
+export function rulesFor<R extends { readonly objectives: readonly string[] }>(
+  rules: readonly R[] | undefined,
+  objective: string,
+): readonly R[] {
+  return (rules ?? []).filter((rule) => rule.objectives.includes(objective))
 }

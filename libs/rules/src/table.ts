@@ -1,117 +1,138 @@
-import { objectiveHash, saltHash, thresholds } from './allocate'
+import { bind, holdsAt, isText } from './match'
 import { murmur3Words } from './murmur3-words'
-import { RulesError, type Rules } from './rules'
+import { Op } from './program'
+import type { Ramp } from './ramp'
+import type { AttributeKind, Shadow } from './rules'
 
 export interface Route {
-  objective: string
-  workflow: string
-  version: number
+  readonly objective: string
+  readonly workflow: string
+  readonly version: number
   /** Into the versions that the rules were compiled with. */
-  versionIndex: number
-  /** `default` or the id of an experiment. */
-  rule: string
-  cell: string | null
+  readonly versionIndex: number
+  /** `default`, or the id of the rule. */
+  readonly rule: string
+  readonly kind: 'condition' | 'experiment' | 'canary' | 'default'
+  readonly cell: string | null
 }
 
-/**
- * Rules as integers.
- *
- *   program: [mask] [lo hi offset]... [opcode length ...]... END  [opcode length ...]... END
- *                   open addressing    records of one objective
- *
- * A slot whose offset is 0 is empty. An opcode that is not known is stepped over by its length.
- */
+/** Where copies of an objective's requests go. */
+export interface ShadowRoute {
+  readonly objective: string
+  readonly workflow: string
+  readonly version: number
+  readonly versionIndex: number
+  readonly rule: string
+  readonly shadow: Shadow
+}
+
+/** Rules, compiled: see `program.ts` for the layout. */
 export interface Table {
-  version: number
-  objectives: string[]
-  routes: Route[]
-  program: Int32Array
-}
-
-const END = 0
-/** [DEFAULT, 3, route] */
-const DEFAULT = 1
-/** [EXPERIMENT, length, salt hash, (last hash of the cell, route)...] */
-const EXPERIMENT = 2
-
-/** Throws `RulesError` with every workflow version that is not among `versions`. */
-export function compileRules(
-  rules: Rules,
-  versions: readonly { name: string; version: number }[],
-  rulesVersion: number,
-): Table {
-  const problems: string[] = []
-  const routes: Route[] = []
-  const byName = new Map(versions.map((one, index) => [`${one.name}@${one.version}`, index]))
-  const route = (path: string, reference: string, objective: string, rule: string, cell: string | null): number => {
-    const split = reference.lastIndexOf('@')
-    const workflow = reference.slice(0, split)
-    const version = Number(reference.slice(split + 1))
-    const versionIndex = byName.get(`${workflow}@${version}`)
-    if (versionIndex === undefined) problems.push(`${path}: ${reference} is not loaded`)
-    return routes.push({ objective, workflow, version, versionIndex: versionIndex ?? -1, rule, cell }) - 1
-  }
-
-  const objectives = Object.keys(rules.objectives)
-  const capacity = 2 ** Math.ceil(Math.log2(objectives.length * 2 + 1))
-  const program = new Array<number>(1 + capacity * 3).fill(0)
-  program[0] = capacity - 1
-  for (const objective of objectives) {
-    const { lo, hi } = objectiveHash(objective)
-    let slot = (lo ^ hi) & (capacity - 1)
-    while (program[3 + slot * 3] !== 0) {
-      if (program[1 + slot * 3] === lo && program[2 + slot * 3] === hi) {
-        problems.push(`$.objectives.${objective}: its hash is another objective's`)
-      }
-      slot = (slot + 1) & (capacity - 1)
-    }
-    program.splice(1 + slot * 3, 3, lo, hi, program.length)
-    for (const [e, experiment] of (rules.experiments ?? []).entries()) {
-      if (!experiment.objectives.includes(objective)) continue
-      const ends = thresholds(experiment.cells.map((cell) => cell.weight))
-      const cells = experiment.cells.flatMap((cell, c) => {
-        const path = `$.experiments[${e}].cells[${c}].workflow`
-        const index = route(path, cell.workflow, objective, experiment.id, cell.name)
-        // The end less one fits 32 bits; an empty cell has no last hash.
-        return ends[c]! > (ends[c - 1] ?? 0) ? [ends[c]! - 1, index] : []
-      })
-      program.push(EXPERIMENT, 3 + cells.length, saltHash(experiment.salt ?? experiment.id), ...cells)
-    }
-    const path = `$.objectives.${objective}.default`
-    program.push(DEFAULT, 3, route(path, rules.objectives[objective]!.default, objective, 'default', null), END)
-  }
-  if (problems.length > 0) throw new RulesError([...new Set(problems)])
-  // Int32Array takes each number modulo 2^32.
-  return { version: rulesVersion, objectives, routes, program: Int32Array.from(program) }
+  readonly version: number
+  readonly objectives: readonly string[]
+  readonly routes: readonly Route[]
+  readonly shadows: readonly ShadowRoute[]
+  readonly ramps: readonly Ramp[]
+  /** Where the attributes lie in the program; 0 when no condition asks for one. */
+  readonly attributesAt: number
+  /** By slot. */
+  readonly attributeKinds: readonly AttributeKind[]
+  readonly numbers: Float64Array
+  readonly program: Int32Array
 }
 
 /**
- * The index of the route that decides, or -1 for an objective that is not known. Allocates nothing.
- *
- * @param subject the message as little-endian words, or null; `subjectByteBegin` is a multiple of 4
+ * A request as the table sees it: positions in the little-endian words of its message. Texts begin at multiples of
+ * four; positions and lengths are bytes. `RequestView` of @millrace/wire is one.
  */
-export function lookUp(
-  table: Table,
-  objectiveLo: number,
-  objectiveHi: number,
-  subject: Uint32Array | null,
-  subjectByteBegin: number,
-  subjectByteLength: number,
-): number {
-  const program = table.program
-  let at = find(program, objectiveLo, objectiveHi)
-  if (at === 0) return -1
-  for (; program[at] !== END; at += program[at + 1]!) {
-    const opcode = program[at]!
-    if (opcode === DEFAULT) return program[at + 2]!
-    if (opcode === EXPERIMENT && subject !== null && subjectByteLength > 0) {
-      return cellOf(program, at, murmur3Words(subject, subjectByteBegin, subjectByteLength, program[at + 2]!))
-    }
-  }
-  return -1
+export interface Ask {
+  readonly objectiveLo: number
+  readonly objectiveHi: number
+  readonly subjectWords: Uint32Array
+  readonly subjectBegin: number
+  /** 0: the request has no subject. */
+  readonly subjectLength: number
+  readonly words: Uint32Array
+  readonly contextCount: number
+  readonly contextNameBegin: Int32Array
+  readonly contextNameLength: Int32Array
+  /** As on the wire: 0 text, 1 number, 2 truth. */
+  readonly contextKind: Uint8Array
+  readonly contextTextBegin: Int32Array
+  readonly contextTextLength: Int32Array
+  readonly contextNumber: Float64Array
 }
 
-/** Where the records of an objective begin, or 0. */
+/** The index of the route that decides, or -1 for an objective that is not known. Allocates nothing. */
+export function lookUp(table: Table, ask: Ask): number {
+  const { program } = table
+  const begin = find(program, ask.objectiveLo, ask.objectiveHi)
+  if (begin === 0) return -1
+  if (program[begin + 1] === 1) bind(table, ask)
+  return run(table, ask, begin + 2)
+}
+
+/**
+ * The shadows that a request is copied to.
+ *
+ * @param draw uniform in 0 .. 2^32 - 1, drawn anew for each request
+ * @param into gets indices into `table.shadows`
+ * @returns how many; no more than `into` takes
+ */
+export function lookUpShadows(table: Table, ask: Ask, draw: number, into: Int32Array): number {
+  const { program } = table
+  const begin = find(program, ask.objectiveLo, ask.objectiveHi)
+  if (begin === 0 || program[begin] === 0) return 0
+  if (table.attributesAt > 0) bind(table, ask)
+  let count = 0
+  let at = program[begin]!
+  while (program[at] !== Op.END && count < into.length) {
+    const next = at + program[at + 1]!
+    if (program[at] === Op.WHEN) at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
+    else {
+      if (draw <= program[at + 3]! >>> 0) into[count++] = program[at + 2]!
+      at = next
+    }
+  }
+  return count
+}
+
+/** Runs an objective's records until one decides. */
+function run(table: Table, ask: Ask, begin: number): number {
+  const { program } = table
+  const { subjectWords, subjectBegin, subjectLength } = ask
+  for (let at = begin; ; ) {
+    const next = at + program[at + 1]!
+    switch (program[at]) {
+      case Op.ROUTE:
+        return program[at + 2]!
+      case Op.CELLS:
+        if (subjectLength > 0)
+          return cellOf(program, at + 3, murmur3Words(subjectWords, subjectBegin, subjectLength, program[at + 2]!))
+        at = next
+        break
+      case Op.SHARE:
+        at = subjectLength > 0 && inRange(program, at, ask) ? next : program[at + 5]!
+        break
+      case Op.HELD:
+        at = subjectLength > 0 && inRange(program, at, ask) ? program[at + 5]! : next
+        break
+      case Op.WHEN:
+        at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
+        break
+      case Op.GIVEN: {
+        const route = givenCell(program, at, next, ask)
+        if (route >= 0) return route
+        at = next
+        break
+      }
+      default:
+        return -1
+    }
+  }
+}
+
+/** Where an objective's records begin, or 0. */
 function find(program: Int32Array, lo: number, hi: number): number {
   const mask = program[0]!
   for (let slot = (lo ^ hi) & mask; ; slot = (slot + 1) & mask) {
@@ -122,45 +143,22 @@ function find(program: Int32Array, lo: number, hi: number): number {
 }
 
 /** The last cell ends at 2^32 - 1, so that there is always one. */
-function cellOf(program: Int32Array, record: number, hash: number): number {
-  let at = record + 3
-  while (hash > program[at]! >>> 0) at += 2
+function cellOf(program: Int32Array, cells: number, bucket: number): number {
+  let at = cells
+  while (bucket > program[at]! >>> 0) at += 2
   return program[at + 1]!
 }
 
-export interface Explained {
-  rule: string
-  kind: 'default' | 'experiment'
-  matched: boolean
-  reason: string
-  cell?: string
+function inRange(program: Int32Array, at: number, { subjectWords, subjectBegin, subjectLength }: Ask): boolean {
+  const bucket = murmur3Words(subjectWords, subjectBegin, subjectLength, program[at + 2]!)
+  return bucket >= program[at + 3]! >>> 0 && bucket <= program[at + 4]! >>> 0
 }
 
-/** Each rule of an objective in the order in which it is asked, and why it decides or not; empty: no such objective. */
-export function explain(
-  table: Table,
-  objectiveLo: number,
-  objectiveHi: number,
-  subject: Uint32Array | null,
-  subjectByteBegin: number,
-  subjectByteLength: number,
-): Explained[] {
-  const { program, routes } = table
-  const decided = lookUp(table, objectiveLo, objectiveHi, subject, subjectByteBegin, subjectByteLength)
-  const explained: Explained[] = []
-  let at = find(program, objectiveLo, objectiveHi)
-  for (; at !== 0 && program[at] !== END; at += program[at + 1]!) {
-    if (program[at] === DEFAULT) {
-      const matched = program[at + 2] === decided
-      const reason = matched ? 'no rule before it decided' : 'a rule before it decided'
-      explained.push({ rule: 'default', kind: 'default', matched, reason })
-    } else if (program[at] === EXPERIMENT) {
-      const rule = routes[program[at + 4]!]!.rule
-      const cell = decided >= 0 && routes[decided]!.rule === rule ? routes[decided]!.cell : null
-      if (cell === null)
-        explained.push({ rule, kind: 'experiment', matched: false, reason: 'the request has no subject' })
-      else explained.push({ rule, kind: 'experiment', matched: true, reason: `the subject is in cell ${cell}`, cell })
-    }
-  }
-  return explained
+/** The route of the cell that an attribute names; -1 when the request does not have the attribute. */
+function givenCell(program: Int32Array, at: number, end: number, ask: Ask): number {
+  const slot = program[at + 2]!
+  if (!isText(slot)) return -1
+  for (let cell = at + 4; cell < end; cell += 2)
+    if (isText(slot, program, program[cell], ask.words)) return program[cell + 1]!
+  return program[at + 3]!
 }

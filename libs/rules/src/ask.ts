@@ -1,0 +1,88 @@
+import { fnv1a64, type U64 } from '@millrace/base'
+import type { AttributeValue } from './condition'
+import type { Ask } from './table'
+
+const encoder = new TextEncoder()
+
+/** Context attributes that one request may carry. */
+export const contextMax = 64
+
+/**
+ * A request in plain values as the table sees one, for those who decide without a message: clients that hold the
+ * table, explanations. One object serves any number of requests, one after the other; it holds until the next `set`.
+ */
+export class PlainAsker implements Ask {
+  objectiveLo = 0
+  objectiveHi = 0
+  words = new Uint32Array(256)
+  subjectWords = this.words
+  subjectBegin = 0
+  subjectLength = 0
+  contextCount = 0
+  readonly contextNameBegin = new Int32Array(contextMax)
+  readonly contextNameLength = new Int32Array(contextMax)
+  readonly contextKind = new Uint8Array(contextMax)
+  readonly contextTextBegin = new Int32Array(contextMax)
+  readonly contextTextLength = new Int32Array(contextMax)
+  readonly contextNumber = new Float64Array(contextMax)
+  private bytes = new Uint8Array(this.words.buffer)
+  private end = 0
+  private written = 0
+  private readonly hash: U64 = { lo: 0, hi: 0 }
+
+  /**
+   * @param subject null, undefined and empty: none
+   * @throws RangeError for more than 64 attributes
+   */
+  set(
+    objective: string,
+    subject: string | bigint | null | undefined,
+    context: Readonly<Record<string, AttributeValue>>,
+  ): this {
+    this.end = 0
+    const begin = this.put(objective)
+    this.hash.lo = this.hash.hi = 0
+    fnv1a64(this.bytes, begin, this.written, this.hash)
+    this.objectiveLo = this.hash.lo
+    this.objectiveHi = this.hash.hi
+    this.subjectBegin = this.put(typeof subject === 'bigint' ? String(subject) : (subject ?? ''))
+    this.subjectLength = this.written
+    this.contextCount = 0
+    for (const name in context) this.attribute(name, context[name]!)
+    this.subjectWords = this.words
+    return this
+  }
+
+  private attribute(name: string, value: AttributeValue): void {
+    const i = this.contextCount++
+    if (i === contextMax) throw new RangeError(`context: more than ${contextMax} attributes`)
+    this.contextNameBegin[i] = this.put(name)
+    this.contextNameLength[i] = this.written
+    if (typeof value === 'string') {
+      this.contextKind[i] = 0
+      this.contextTextBegin[i] = this.put(value)
+      this.contextTextLength[i] = this.written
+    } else {
+      this.contextKind[i] = typeof value === 'number' ? 1 : 2
+      this.contextNumber[i] = Number(value)
+    }
+  }
+
+  /** Appends a text at the next multiple of four; its bytes are in `written`. */
+  private put(text: string): number {
+    const begin = this.end
+    // UTF-8 takes at most three bytes for each UTF-16 unit.
+    const most = begin + 3 * text.length + 4
+    if (most > this.bytes.length) this.grow(most)
+    this.written = encoder.encodeInto(text, this.bytes.subarray(begin)).written
+    this.end = (begin + this.written + 3) & ~3
+    return begin
+  }
+
+  private grow(bytes: number): void {
+    const grown = new Uint32Array(2 ** Math.ceil(Math.log2(bytes / 4)))
+    grown.set(this.words)
+    this.words = grown
+    this.bytes = new Uint8Array(grown.buffer)
+  }
+}

@@ -1,0 +1,243 @@
+import { kindOf, plainTest, testsOf, type PlainTest } from './condition'
+import { slotsMax } from './program'
+import {
+  attributesOf,
+  givenAttributes,
+  rulesSchema,
+  type AttributeKind,
+  type Condition,
+  type Rules,
+  type RulesFile,
+} from './rules'
+
+export class RulesError extends Error {
+  /** @param problems each with its path in the file */
+  constructor(readonly problems: readonly string[]) {
+    super(`the rules do not hold:\n  ${problems.join('\n  ')}`)
+    this.name = 'RulesError'
+  }
+}
+
+/** Throws `RulesError` with every problem there is, each with its path in the JSON. */
+export function parseRules(json: unknown): Rules {
+  const inherited = pathOfProto(json)
+  if (inherited !== null) throw new RulesError([`${inherited}: is no name; rename it`])
+  const parsed = rulesSchema.safeParse(json)
+  if (!parsed.success)
+    throw new RulesError(parsed.error.issues.map((issue) => `${pathOf(issue.path)}: ${issue.message}`))
+  const problems = problemsOf(parsed.data)
+  if (problems.length > 0) throw new RulesError(problems)
+  return parsed.data
+}
+
+/** Rules written in TypeScript: checked by the compiler now, by `parseRules` when loaded. */
+export function defineRules(rules: RulesFile): RulesFile {
+  return rules
+}
+
+/**
+ * `defineRules` that knows a repository: `const rules = rulesOf<'price' | 'titles', 'price@1' | 'titles@3'>()`.
+ * A name that is not there is a compile error.
+ */
+export function rulesOf<Objective extends string, Version extends string>() {
+  return (rules: RulesFile & Named<Objective, Version>): RulesFile => rules
+}
+
+interface Named<Objective extends string, Version extends string> {
+  objectives: { readonly [O in Objective]?: { readonly default: Version } } & Record<string, { default: Version }>
+  conditions?: { objectives: Objective[]; workflow: Version }[]
+  holdouts?: { objectives: Objective[] }[]
+  experiments?: {
+    objectives: Objective[]
+    cells: { workflow?: Version | { readonly [O in Objective]?: Version } | undefined }[]
+  }[]
+  canaries?: { objectives: Objective[]; workflow: Version }[]
+  shadows?: { objectives: Objective[]; workflow: Version }[]
+  overrides?: { objectives: Objective[]; workflows?: Version[] }[]
+}
+
+const kindsOfRules = [
+  'conditions',
+  'holdouts',
+  'experiments',
+  'canaries',
+  'shadows',
+  'overrides',
+  'enrichments',
+  'limits',
+] as const
+
+/** What is wrong between the parts of a file that has the right form. */
+function problemsOf(rules: Rules): string[] {
+  const problems: string[] = []
+  const kinds = attributesOf(rules)
+  for (const name of Object.keys(rules.attributes ?? {}))
+    if (Object.hasOwn(givenAttributes, name) || name === 'all' || name === 'any' || name === 'not')
+      problems.push(`$.attributes.${name}: the name is taken; choose another`)
+  if (Object.keys(kinds).length > slotsMax)
+    problems.push(`$.attributes: ${Object.keys(kinds).length} with the given ones, at most ${slotsMax}`)
+  const ids = new Set(['default'])
+  for (const list of kindsOfRules)
+    for (const [i, rule] of (rules[list] ?? []).entries()) {
+      const path = `$.${list}[${i}]`
+      if (ids.has(rule.id)) problems.push(`${path}.id: ${rule.id} is the name of another rule`)
+      ids.add(rule.id)
+      for (const [o, objective] of (rule.objectives ?? []).entries()) {
+        if (!Object.hasOwn(rules.objectives, objective))
+          problems.push(`${path}.objectives[${o}]: there is no objective ${objective}`)
+        if (rule.objectives!.indexOf(objective) !== o)
+          problems.push(`${path}.objectives[${o}]: ${objective} is there twice`)
+      }
+      if ('when' in rule && rule.when !== undefined) checkCondition(rule.when, `${path}.when`, kinds, problems)
+    }
+  checkExperiments(rules, kinds, problems)
+  for (const [i, canary] of (rules.canaries ?? []).entries()) {
+    const path = `$.canaries[${i}]`
+    if ((canary.percent === undefined) === (canary.ramp === undefined))
+      problems.push(`${path}: give percent or ramp, one of them`)
+    const times = (canary.ramp ?? []).map((step) => Date.parse(step.at))
+    times.forEach((ms, s) => {
+      if (s > 0 && ms <= times[s - 1]!) problems.push(`${path}.ramp[${s}].at: is not after the step before it`)
+    })
+  }
+  checkOverrides(rules, problems)
+  for (const [i, limit] of (rules.limits ?? []).entries())
+    if (limit.requests_per_second === undefined && limit.requests_in_flight === undefined)
+      problems.push(`$.limits[${i}]: limits nothing: give requests_per_second or requests_in_flight`)
+  problems.push(...unreachable(rules))
+  return problems
+}
+
+function checkExperiments(rules: Rules, kinds: Readonly<Record<string, AttributeKind>>, problems: string[]): void {
+  const groups: { readonly name: string; readonly from: number; readonly to: number; readonly id: string }[] = []
+  for (const [e, { id, cells, group, cell_from, default_cell, objectives }] of (rules.experiments ?? []).entries()) {
+    const path = `$.experiments[${e}]`
+    const names = cells.map((cell) => cell.name)
+    names.forEach((name, c) => {
+      if (names.indexOf(name) !== c) problems.push(`${path}.cells[${c}].name: ${name} is there twice`)
+    })
+    const total = cells.reduce((sum, cell) => sum + cell.weight, 0)
+    if (!(total > 0 && total < Infinity)) problems.push(`${path}.cells: the weights add up to ${total}`)
+    cells.forEach(({ workflow }, c) => {
+      if (typeof workflow !== 'object') return
+      for (const objective of Object.keys(workflow))
+        if (!objectives.includes(objective))
+          problems.push(`${path}.cells[${c}].workflow.${objective}: the experiment is not for this objective`)
+    })
+    if (cell_from !== undefined && kinds[cell_from] !== 'text')
+      problems.push(`${path}.cell_from: ${cell_from} is not declared as text in $.attributes`)
+    if (default_cell !== undefined && !names.includes(default_cell))
+      problems.push(`${path}.default_cell: there is no cell ${default_cell}; cells are ${names.join(', ')}`)
+    if (group === undefined) continue
+    if (group.from >= group.to) problems.push(`${path}.group: from ${group.from} to ${group.to} is nobody`)
+    const other = groups.find((one) => one.name === group.name && one.from < group.to && group.from < one.to)
+    if (other !== undefined)
+      problems.push(`${path}.group: ${group.from} to ${group.to} overlaps ${other.from} to ${other.to} of ${other.id}`)
+    groups.push({ ...group, id })
+  }
+}
+
+function checkOverrides(rules: Rules, problems: string[]): void {
+  const experiments = (rules.experiments ?? []).map(({ id }) => id)
+  for (const [i, { workflows, experiments: named }] of (rules.overrides ?? []).entries()) {
+    const path = `$.overrides[${i}]`
+    if (workflows === undefined && named === undefined)
+      problems.push(`${path}: allows nothing: give workflows or experiments`)
+    for (const [e, id] of (named ?? []).entries())
+      if (!experiments.includes(id)) problems.push(`${path}.experiments[${e}]: there is no experiment ${id}`)
+  }
+}
+
+function checkCondition(
+  condition: Condition,
+  path: string,
+  kinds: Readonly<Record<string, AttributeKind>>,
+  problems: string[],
+  depth = 1,
+): void {
+  if (depth > 16) {
+    problems.push(`${path}: is nested deeper than 16`)
+    return
+  }
+  for (const [name, test] of testsOf(condition)) {
+    const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined
+    if (kind === undefined) problems.push(`${path}.${name}: declare it in $.attributes, as text, number or truth`)
+    else checkTest(test, kind, `${path}.${name}`, problems)
+  }
+  condition.all?.forEach((one, i) => checkCondition(one, `${path}.all[${i}]`, kinds, problems, depth + 1))
+  condition.any?.forEach((one, i) => checkCondition(one, `${path}.any[${i}]`, kinds, problems, depth + 1))
+  if (condition.not !== undefined) checkCondition(condition.not, `${path}.not`, kinds, problems, depth + 1)
+}
+
+function checkTest(test: PlainTest, kind: AttributeKind, path: string, problems: string[]): void {
+  for (const list of ['in', 'not_in'] as const)
+    for (const value of test[list] ?? [])
+      if (kindOf(value) !== kind)
+        problems.push(`${path}: is declared ${kind}, ${JSON.stringify(value)} is ${kindOf(value)}`)
+  if ((test.from !== undefined || test.below !== undefined) && kind !== 'number')
+    problems.push(`${path}: is declared ${kind}, from and below are for numbers`)
+  if (test.from !== undefined && test.below !== undefined && !(test.from < test.below))
+    problems.push(`${path}: from ${test.from} below ${test.below} is nothing`)
+  if (test.is !== undefined && kind !== 'truth')
+    problems.push(`${path}: is declared ${kind}, ${String(test.is)} is truth`)
+}
+
+/** Rules that no request can reach, because one before them takes everything that comes to them. */
+function unreachable(rules: Rules): string[] {
+  const problems: string[] = []
+  for (const objective of Object.keys(rules.objectives)) {
+    // Experiments and canaries decide for requests with a subject: one that takes all of those leaves none.
+    let taker: string | null = null
+    const conditions: { readonly id: string; readonly text: string }[] = []
+    for (const [i, { id, objectives, when }] of (rules.conditions ?? []).entries()) {
+      if (!objectives.includes(objective)) continue
+      const text = normal(when)
+      const same = conditions.find((one) => one.text === text)
+      if (same !== undefined)
+        problems.push(`$.conditions[${i}]: ${objective} never gets here: ${same.id} asks the same before it`)
+      conditions.push({ id, text })
+    }
+    const asked = (path: string, rule: { id: string; objectives: string[] }, takesAll: boolean): void => {
+      if (!rule.objectives.includes(objective)) return
+      if (taker !== null) problems.push(`${path}: no subject of ${objective} gets here: ${taker} takes all of them`)
+      else if (takesAll) taker = rule.id
+    }
+    for (const [e, rule] of (rules.experiments ?? []).entries()) {
+      const all = rule.when === undefined && (rule.percent ?? 100) === 100
+      const group = rule.group === undefined || (rule.group.from === 0 && rule.group.to === 100)
+      asked(`$.experiments[${e}]`, rule, all && group)
+    }
+    // Who is held out of the experiments goes on to the canaries.
+    if ((rules.holdouts ?? []).some((rule) => rule.objectives.includes(objective))) taker = null
+    for (const [c, rule] of (rules.canaries ?? []).entries())
+      asked(`$.canaries[${c}]`, rule, rule.when === undefined && rule.percent === 100)
+  }
+  return [...new Set(problems)]
+}
+
+/** A condition as text, the same for the same tests in another order. */
+function normal(condition: Condition): string {
+  const entries = Object.entries(condition)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]): [string, unknown] => {
+      if (name === 'all' || name === 'any') return [name, (value as Condition[]).map(normal).sort()]
+      if (name === 'not') return [name, normal(value as Condition)]
+      return [name, plainTest(value as never)]
+    })
+  return JSON.stringify(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** Where a `__proto__` is, which objects take for what they inherit from. */
+function pathOfProto(json: unknown, path = '$'): string | null {
+  if (typeof json !== 'object' || json === null) return null
+  for (const [name, value] of Object.entries(json)) {
+    const at = `${path}.${name}`
+    const found = name === '__proto__' ? at : pathOfProto(value, at)
+    if (found !== null) return found
+  }
+  return null
+}
+
+function pathOf(path: readonly PropertyKey[]): string {
+  return '$' + path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
+}

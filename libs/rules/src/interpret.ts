@@ -1,0 +1,170 @@
+import { bucketOf, bucketsOf, cellOf, groupSalt, percentAt, shareSalt } from './allocate'
+import { describe, holds, valueOf, type Context } from './condition'
+import { attributesOf, rulesFor, workflowOf, type Canary, type Condition, type Experiment, type Rules } from './rules'
+
+/** A request as the rules see it, in plain values. */
+export interface PlainAsk {
+  readonly objective: string
+  /** Numbers as their decimal digits; null or empty: none. */
+  readonly subject: string | null
+  readonly context: Context
+  /** When, ms since 1970: canaries ramp. */
+  readonly nowMs: number
+}
+
+export interface Decision {
+  readonly workflow: string
+  /** `default`, or the id of the rule that decided. */
+  readonly rule: string
+  readonly cell: string | null
+}
+
+/** One rule that was asked, and what it said. */
+export interface Step {
+  readonly rule: string
+  readonly kind: 'condition' | 'holdout' | 'experiment' | 'canary' | 'default'
+  /** It decided; for a holdout: the subject is held out. */
+  readonly matched: boolean
+  readonly reason: string
+  /** Where the subject fell, 0 to 2^32 - 1, where that was looked at. */
+  readonly bucket?: number
+  readonly cell?: string
+  readonly workflow?: string
+}
+
+export interface Explanation {
+  /** Null for an objective that is not known. */
+  readonly decision: Decision | null
+  /** In the order in which they were asked. */
+  readonly steps: readonly Step[]
+}
+
+/**
+ * Decides as the reference tells it, rule by rule, and says why: the explanation, and what the table is tested
+ * against. For people and tests; the road asks the table.
+ */
+export function explain(rules: Rules, ask: PlainAsk): Explanation {
+  const { objective } = ask
+  if (!Object.hasOwn(rules.objectives, objective)) return { decision: null, steps: [] }
+  const steps: Step[] = []
+  let decision: Decision | null = null
+  let heldOutBy: string | null = null
+  const take = (step: Step, cell: string | null = null): void => {
+    if (decision !== null) {
+      steps.push({ rule: step.rule, kind: step.kind, matched: false, reason: `${decision.rule} decided before it` })
+      return
+    }
+    steps.push(step)
+    if (step.matched && step.workflow !== undefined) decision = { workflow: step.workflow, rule: step.rule, cell }
+  }
+
+  for (const { id, when, workflow } of rulesFor(rules.conditions, objective)) {
+    const matched = holds(when, ask.context, attributesOf(rules))
+    const reason = `${matched ? 'it holds' : 'it does not hold'}: ${describe(when)}`
+    take({ rule: id, kind: 'condition', matched, reason, ...(matched ? { workflow } : {}) })
+  }
+  for (const { id, salt, percent } of rulesFor(rules.holdouts, objective)) {
+    const step = shareStep({ rule: id, kind: 'holdout' }, ask.subject, salt ?? id, 0, percent, 'held out')
+    if (step.matched && decision === null) heldOutBy ??= id
+    take(step)
+  }
+  for (const experiment of rulesFor(rules.experiments, objective)) {
+    const step =
+      heldOutBy === null
+        ? experimentStep(rules, experiment, ask)
+        : no(experiment.id, 'experiment', `the subject is held out by ${heldOutBy}`)
+    take(step, step.cell ?? null)
+  }
+  for (const canary of rulesFor(rules.canaries, objective)) take(canaryStep(rules, canary, ask))
+  const workflow = rules.objectives[objective]!.default
+  take({ rule: 'default', kind: 'default', matched: true, reason: 'no rule before it decided', workflow })
+  return { decision, steps }
+}
+
+/** The shadows of an objective whose conditions hold; a share of the requests is copied to each. */
+export function shadowsOf(rules: Rules, ask: PlainAsk, draw: number): string[] {
+  return rulesFor(rules.shadows, ask.objective)
+    .filter(({ when, percent }) => missed(rules, when, ask) === null && draw < bucketsOf(percent))
+    .map(({ id }) => id)
+}
+
+function experimentStep(rules: Rules, experiment: Experiment, ask: PlainAsk): Step {
+  const { id, when, group, percent, cells, cell_from } = experiment
+  const salt = experiment.salt ?? id
+  const reason = missed(rules, when, ask)
+  if (reason !== null) return no(id, 'experiment', reason)
+  const into = (cell: number, why: string, bucket?: number): Step => ({
+    rule: id,
+    kind: 'experiment',
+    matched: true,
+    reason: why,
+    ...(bucket === undefined ? {} : { bucket }),
+    cell: cells[cell]!.name,
+    workflow: workflowOf(rules, experiment, cell, ask.objective),
+  })
+  const said = cell_from === undefined ? undefined : valueOf(ask.context, cell_from, attributesOf(rules))
+  if (said !== undefined) {
+    const cell = cells.findIndex(({ name }) => name === said)
+    if (cell >= 0) return into(cell, `${cell_from} says cell ${said}`)
+    return into(defaultCell(experiment), `${cell_from} says ${said}, which is no cell: the default cell`)
+  }
+  if (group !== undefined) {
+    const step = shareStep(
+      { rule: id, kind: 'experiment' },
+      ask.subject,
+      groupSalt(group.name),
+      group.from,
+      group.to,
+      `in its part of group ${group.name}`,
+    )
+    if (!step.matched) return step
+  }
+  if (percent !== undefined) {
+    const step = shareStep({ rule: id, kind: 'experiment' }, ask.subject, shareSalt(salt), 0, percent, 'taking part')
+    if (!step.matched) return step
+  }
+  if (!ask.subject) return no(id, 'experiment', 'the request has no subject')
+  const bucket = bucketOf(salt, ask.subject)
+  const cell = cellOf(bucket, cells)
+  return into(cell, `the subject is in cell ${cells[cell]!.name}`, bucket)
+}
+
+/** The cell for subjects whose cell another platform names wrongly. */
+export function defaultCell({ cells, default_cell }: Experiment): number {
+  return default_cell === undefined ? 0 : cells.findIndex(({ name }) => name === default_cell)
+}
+
+function canaryStep(rules: Rules, canary: Canary, ask: PlainAsk): Step {
+  const { id, when, workflow } = canary
+  const reason = missed(rules, when, ask)
+  if (reason !== null) return no(id, 'canary', reason)
+  const percent = percentAt(canary, ask.nowMs)
+  const step = shareStep({ rule: id, kind: 'canary' }, ask.subject, canary.salt ?? id, 0, percent, 'in')
+  return step.matched ? { ...step, workflow } : step
+}
+
+/** Why a rule is not asked, or null. */
+function missed(rules: Rules, when: Condition | undefined, ask: PlainAsk): string | null {
+  if (when === undefined || holds(when, ask.context, attributesOf(rules))) return null
+  return `it does not hold: ${describe(when)}`
+}
+
+function shareStep(
+  rule: Pick<Step, 'rule' | 'kind'>,
+  subject: string | null,
+  salt: string,
+  from: number,
+  to: number,
+  what: string,
+): Step {
+  if (!subject) return { ...rule, matched: false, reason: 'the request has no subject' }
+  const bucket = bucketOf(salt, subject)
+  const matched = bucket >= bucketsOf(from) && bucket < bucketsOf(to)
+  const at = `${((bucket / 2 ** 32) * 100).toFixed(3)} %`
+  const range = from === 0 ? `the first ${to} %` : `${from} % to ${to} %`
+  return { ...rule, matched, reason: `the subject, at ${at}, is ${matched ? '' : 'not '}${what}: ${range}`, bucket }
+}
+
+function no(rule: string, kind: Step['kind'], reason: string): Step {
+  return { rule, kind, matched: false, reason }
+}

@@ -1,0 +1,58 @@
+/*
+ * Rules as integers, in one Int32Array.
+ *
+ *   [mask] [lo hi begin]...     objectives, open addressing by (lo ^ hi) & mask; begin 0 is an empty slot
+ *   [mask] [hash literal slot]  attributes that conditions ask for, by hash & mask; literal 0 is empty
+ *   [shadows context] records   of one objective; `shadows`: where the records of its shadows begin, or 0;
+ *                               `context`: 1 when a record asks for an attribute
+ *   [bytes words...]            literals: UTF-8 in little-endian words, the last one filled with zeros
+ *   [mask] [hash literal]...    sets of texts, by hash & mask; literal 0 is empty
+ *
+ * A record is [opcode, length, ...]; jumps are positions in the program. Hashes are MurmurHash3 x86 32. A range of
+ * buckets is its first and its last, unsigned; the empty one is 1 to 0, so that a ramp can change a range in place.
+ */
+
+export const Op = {
+  END: 0,
+  /** [route]: decides. */
+  ROUTE: 1,
+  /** [seed, (last bucket of the cell, route)...]: the subject's cell decides. */
+  CELLS: 2,
+  /** [seed, first, last, else]: goes on with subjects whose bucket is in the range. */
+  SHARE: 3,
+  /** [seed, first, last, then]: jumps with subjects whose bucket is in the range. */
+  HELD: 4,
+  /** [else, condition]: goes on where the condition holds. */
+  WHEN: 5,
+  /** [slot, default route, (literal, route)...]: an attribute that is there names the cell, which decides. */
+  GIVEN: 6,
+  /** [shadow, last draw]: a request is copied when its draw is not above it. */
+  SHADOW: 7,
+} as const
+
+/** A condition is [opcode, length, ...]. */
+export const If = {
+  /** [conditions...] */
+  ALL: 0,
+  /** [conditions...] */
+  ANY: 1,
+  /** [condition] */
+  NOT: 2,
+  /** [slot, set] */
+  TEXT_IN: 3,
+  /** [slot, from, to]: ascending numbers of the table. */
+  NUMBER_IN: 4,
+  /** [slot, at]: the table's number there or more, and less than the one after. */
+  RANGE: 5,
+  /** [slot, 0 or 1] */
+  TRUTH: 6,
+  /** [slot] */
+  PRESENT: 7,
+} as const
+
+/** Seeds of the hashes of names and texts; any would do. */
+export const nameSeed = 0x6e616d65
+export const textSeed = 0x74657874
+
+/** Attributes that the conditions of one file may ask for. */
+export const slotsMax = 64
