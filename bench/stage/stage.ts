@@ -38,9 +38,7 @@ function steps(): Step[] {
   assert(verifyRequest(buffer, 0, request.length, view))
   assert(matchInputs(view, intake, matched))
   const other = new RequestView()
-  const look = (rules: typeof small): number =>
-    rules.routes[lookUp(rules, view.objectiveLo, view.objectiveHi, view.words, view.subjectBegin, view.subjectLength)]!
-      .version
+  const look = (rules: typeof small): number => rules.routes[lookUp(rules, view)]!.version
   const admitOne = (): number => {
     let batch = queue.room(1, 0, 0)!
     if (batch.rows === 511) {

@@ -163,7 +163,7 @@ test('rules and why one of them decides', async () => {
   })
   expect(await explain({ objective: 'flight-delay', subject: 'account-42' })).toMatchObject({
     decision: { rule: 'flight-delay-network' },
-    rules: [{ matched: true }, { rule: 'default', matched: false, reason: 'a rule before it decided' }],
+    rules: [{ matched: true }, { rule: 'default', matched: false, reason: 'flight-delay-network decided before it' }],
   })
   expect(await explain({ objective: 'no such' })).toMatchObject({ decision: null, rules: [] })
 })

@@ -60,6 +60,8 @@ export function main(argv: readonly string[]): void {
     .argument('[file]', 'a request in the JSON twin; - for stdin')
     .option('-o, --objective <name>', 'instead of a file, or over its own')
     .option('-s, --subject <id>', 'who experiments allocate by')
+    .option('-c, --context <name=value...>', 'attributes of the context')
+    .option('--at <time>', 'as the rules decide then, such as 2026-11-24T09:00:00Z')
     .option(...repository)
     .option(...json)
     .action(async (file: string | undefined, options: ExplainOptions) => exit(await explain(file, options)))

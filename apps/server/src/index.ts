@@ -2,6 +2,7 @@ export { ConfigError, describeConfig, readConfig, type Config, type ConfigRow, t
 export { variables, type Variable } from './variables'
 export { openLog, type Log } from './log'
 export { startServer, type Server } from './server'
+export { explainRequest, type ExplainedRequest } from './explain'
 export { repositoryRules } from './repository-rules'
 export { columnValues } from './json-twin'
 

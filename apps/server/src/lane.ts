@@ -1,15 +1,17 @@
 import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks'
 import { Arena, Code } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
-import { compileRules, explain, type Rules, type Table } from '@millrace/rules'
-import { encodeRequest, requestFromJson } from '@millrace/wire'
+import { compileRules, type Rules, type Table } from '@millrace/rules'
+import { requestFromJson } from '@millrace/wire'
 import { readRepository, type VersionDescription } from '@millrace/workflow'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { RoadDoor } from './door'
+import { explainRequest } from './explain'
 import { describe, descriptionOf, logPinning, openPool } from './lane-pools'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
+import { followRamps } from './ramp-clock'
 import { repositoryRules } from './repository-rules'
 import { Road } from './road'
 import { serveVersion, type ServedVersion } from './served-version'
@@ -35,6 +37,7 @@ export interface LaneParts {
   readonly road: Road
   readonly transport: Transport
   readonly eventLoop: IntervalHistogram
+  readonly stopRamps: () => void
 }
 
 /** One shared-nothing process: a front thread, its pools, its arena. */
@@ -99,8 +102,9 @@ export class Lane {
       )
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
-      const parts = { index, config, rules, table, arena, descriptions, versions, pools, road, transport, eventLoop }
-      return new Lane(parts, log)
+      const stopRamps = followRamps(table)
+      const served = { descriptions, versions, pools, road, transport, eventLoop, stopRamps }
+      return new Lane({ index, config, rules, table, arena, ...served }, log)
     } catch (error) {
       await Promise.all(pools.map((pool) => pool.close()))
       throw error
@@ -113,7 +117,7 @@ export class Lane {
 
   /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
-    const { road, transport, eventLoop, pools, config } = this.parts
+    const { road, transport, eventLoop, stopRamps, pools, config } = this.parts
     road.draining = true
     transport.stopListening()
     const end = performance.now() + config.drainMs
@@ -127,6 +131,7 @@ export class Lane {
     transport.close()
     road.close()
     eventLoop.disable()
+    stopRamps()
     // What still runs, runs for nobody.
     await Promise.all(pools.map((pool) => pool.close(0)))
   }
@@ -142,26 +147,17 @@ export class Lane {
 
   /** Which rule decides for a request of the JSON twin, and why each other one does not. Throws a Refusal. */
   explain(json: unknown): unknown {
-    const { road, table, versions } = this.parts
-    const { request } = requestFromJson(json)
-    const { objectiveLo, objectiveHi, words, begin, length, route } = road.lookUpParts(encodeRequest(request))
-    const decided = route < 0 ? null : table.routes[route]!
-    return {
-      objective: decided?.objective ?? request.objective ?? null,
-      subject: typeof request.subject === 'bigint' ? String(request.subject) : (request.subject ?? null),
-      decision:
-        decided === null
-          ? null
-          : {
-              workflow: decided.workflow,
-              version: decided.version,
-              rule: decided.rule,
-              cell: decided.cell,
-              ready: versions[decided.versionIndex] !== null,
-            },
-      rules: explain(table, objectiveLo, objectiveHi, words, begin, length),
-      rules_version: table.version,
-    }
+    const { rules, table, versions } = this.parts
+    const explained = explainRequest(rules, requestFromJson(json).request)
+    const { decision } = explained
+    if (decision === null) return { ...explained, rules_version: table.version }
+    const ready = versions.some(
+      (version) =>
+        version !== null &&
+        version.description.name === decision.workflow &&
+        version.description.version === decision.version,
+    )
+    return { ...explained, decision: { ...decision, ready }, rules_version: table.version }
   }
 }
 

@@ -24,9 +24,21 @@ export async function repositoryRules(repository: Repository): Promise<Rules> {
     throw new Error(`${repository.rules}: ${messageOf(error)}`, { cause: error })
   }
   try {
-    return parseRules(json)
+    const rules = parseRules(json)
+    const early = notYet(rules)
+    if (early.length > 0) throw new RulesError(early)
+    return rules
   } catch (error) {
     if (error instanceof RulesError) throw new Error(`${repository.rules}: ${error.message}`, { cause: error })
     throw error
   }
+}
+
+/** What the language has and servers of this release do not do: refused rather than passed over. */
+function notYet(rules: Rules): string[] {
+  const lists = (['shadows', 'overrides', 'enrichments', 'limits'] as const).filter(
+    (list) => (rules[list] ?? []).length > 0,
+  )
+  const stops = (rules.canaries ?? []).flatMap(({ stop }, i) => (stop === undefined ? [] : [`$.canaries[${i}].stop`]))
+  return [...lists.map((list) => `$.${list}`), ...stops].map((path) => `${path}: this release does not apply it yet`)
 }

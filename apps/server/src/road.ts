@@ -37,16 +37,6 @@ export interface RoadOptions {
   readonly defer?: (turn: () => void) => void
 }
 
-/** What a message is looked up by, and the route it would take (-1: none). */
-export interface LookUpParts {
-  readonly route: number
-  readonly objectiveLo: number
-  readonly objectiveHi: number
-  readonly words: Uint32Array
-  readonly begin: number
-  readonly length: number
-}
-
 /**
  * The road of a request on the front thread: verify, look up, match, admit, dispatch, reply. Everything on it is
  * integers and bytes; one call of `serve` allocates a view or two and, when the request is refused, its reply.
@@ -60,11 +50,10 @@ export class Road implements BatchOwner {
   private readonly words: Uint32Array
   private readonly view = new RequestView()
   private readonly matched = new Matched()
-  /** Hash of the objective that was looked up last. */
+  /** Hash of an objective that came by its name. */
   private readonly objective: U64 = { lo: 0, hi: 0 }
   private readonly digits = new Uint32Array(Math.ceil(digitsMax / 4))
   private readonly digitBytes = Buffer.from(this.digits.buffer)
-  private digitsLength = 0
   private readonly sweeper: NodeJS.Timeout
   private readonly defer: (turn: () => void) => void
   /** The clock is read once for all that one turn of the event loop brings. */
@@ -156,21 +145,6 @@ export class Road implements BatchOwner {
     this.atOnce(caller, item, route, code, message)
   }
 
-  /** What a message is looked up by; for those who explain it. */
-  lookUpParts(message: Uint8Array): LookUpParts {
-    const { view, objective } = this
-    const route = this.routeOf(message)
-    const number = view.subjectIsNumber === 1
-    return {
-      route,
-      objectiveLo: objective.lo,
-      objectiveHi: objective.hi,
-      words: number ? this.digits : view.words,
-      begin: number ? 0 : view.subjectBegin,
-      length: number ? this.digitsLength : view.subjectLength,
-    }
-  }
-
   /** The version of a route, or null while it is not ready. */
   versionOf(route: number): ServedVersion | null {
     return this.options.versions[this.options.table.routes[route]!.versionIndex] ?? null
@@ -195,19 +169,20 @@ export class Road implements BatchOwner {
 
   /** Looks the verified request up: the objective by its hash, the subject by its bytes or its digits. */
   private lookUp(): number {
-    const { view, objective } = this
-    const { table } = this.options
-    objective.lo = view.objectiveLo
-    objective.hi = view.objectiveHi
-    if (objective.lo === 0 && objective.hi === 0 && view.objectiveBegin > 0) {
+    const { view, objective, digits } = this
+    if (view.objectiveLo === 0 && view.objectiveHi === 0 && view.objectiveBegin > 0) {
       const name = new Uint8Array(view.buffer as ArrayBuffer, view.base + view.objectiveBegin, view.objectiveLength)
       fnv1a64(name, 0, view.objectiveLength, objective)
+      view.objectiveLo = objective.lo
+      view.objectiveHi = objective.hi
     }
-    if (view.subjectIsNumber === 0)
-      return lookUp(table, objective.lo, objective.hi, view.words, view.subjectBegin, view.subjectLength)
-    const number = (BigInt(view.subjectNumberHi) << 32n) | BigInt(view.subjectNumberLo)
-    this.digitsLength = this.digitBytes.write(String(number), 'latin1')
-    return lookUp(table, objective.lo, objective.hi, this.digits, 0, this.digitsLength)
+    if (view.subjectIsNumber === 1) {
+      const number = (BigInt(view.subjectNumberHi) << 32n) | BigInt(view.subjectNumberLo)
+      view.subjectWords = digits
+      view.subjectBegin = 0
+      view.subjectLength = this.digitBytes.write(String(number), 'latin1')
+    }
+    return lookUp(this.options.table, view)
   }
 
   /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */

@@ -12,7 +12,15 @@ export {
   type DTypeCode,
   type DTypeName,
 } from './dtype'
-export { bytesPerRow, columnsMax, describeColumn, elementsPerRow, type ColumnSpec, type Signature } from './signature'
+export {
+  bytesPerRow,
+  columnsMax,
+  contextMax,
+  describeColumn,
+  elementsPerRow,
+  type ColumnSpec,
+  type Signature,
+} from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
 export { nowUs } from './clock'
 export { seededRandom } from './random'

@@ -19,6 +19,9 @@ export interface ColumnSpec {
 /** Input columns that a request, and so a signature, may have. */
 export const columnsMax = 64
 
+/** Context attributes that one request may carry. */
+export const contextMax = 64
+
 /** What goes in and out of a workflow version. Plain data: it crosses threads by structured clone. */
 export interface Signature {
   readonly inputs: readonly ColumnSpec[]

@@ -1,11 +1,8 @@
-import { fnv1a64, type U64 } from '@millrace/base'
+import { contextMax, fnv1a64, type U64 } from '@millrace/base'
 import type { AttributeValue } from './condition'
 import type { Ask } from './table'
 
 const encoder = new TextEncoder()
-
-/** Context attributes that one request may carry. */
-export const contextMax = 64
 
 /**
  * A request in plain values as the table sees one, for those who decide without a message: clients that hold the

@@ -1,5 +1,5 @@
 export { allocate, bucketOf, objectiveHash } from './allocate'
-export { contextMax, PlainAsker } from './ask'
+export { PlainAsker } from './ask'
 export { defineRules, parseRules, RulesError, rulesOf } from './check'
 export { compileRules } from './compile'
 export type { AttributeValue, Context } from './condition'

@@ -1,5 +1,7 @@
 import { seededRandom } from '@millrace/base'
-import type { AttributeValue, Condition, PlainAsk, RulesFile } from '../src/index'
+import type { AttributeValue } from '../src/condition'
+import type { PlainAsk } from '../src/interpret'
+import type { Condition, RulesFile } from '../src/rules'
 
 /*
  * Rules and requests drawn from a seed: few names, so that they meet, and every part of the language often.

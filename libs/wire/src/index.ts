@@ -1,5 +1,5 @@
 // The road: in place, no accessor before the verifier.
-export { describeFault, RequestView, textAt, contextMax } from './request-view'
+export { describeFault, RequestView, textAt } from './request-view'
 export { ListView, verifyList, verifyRequest } from './verify'
 export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } from './intake'
 export { Flag } from './generated/flag'

@@ -1,7 +1,5 @@
-import { columnsMax } from '@millrace/base'
+import { columnsMax, contextMax } from '@millrace/base'
 
-/** Context attributes that one request may carry. */
-export const contextMax = 64
 /** Dimensions that a column's shape may have, rows first. */
 export const dimensionsMax = 8
 
@@ -25,6 +23,8 @@ export class RequestView {
   objectiveLength = 0
   objectiveLo = 0
   objectiveHi = 0
+  /** Where the subject lies: the message's words, or digits that its server wrote. */
+  subjectWords: Uint32Array = this.words
   subjectBegin = 0
   subjectLength = 0
   /** 1 when the subject is a number. */
@@ -36,8 +36,15 @@ export class RequestView {
   flags = 0
   overrideBegin = 0
   contextCount = 0
-  /** Table positions of the attributes. */
-  readonly context = new Int32Array(contextMax)
+  readonly contextNameBegin = new Int32Array(contextMax)
+  readonly contextNameLength = new Int32Array(contextMax)
+  /** 0 text, 1 number, 2 truth. */
+  readonly contextKind = new Uint8Array(contextMax)
+  /** A begin of 0 is the empty text. */
+  readonly contextTextBegin = new Int32Array(contextMax)
+  readonly contextTextLength = new Int32Array(contextMax)
+  /** Numbers; truths as 0 and 1. */
+  readonly contextNumber = new Float64Array(contextMax)
   inputCount = 0
   readonly nameBegin = new Int32Array(columnsMax)
   readonly nameLength = new Int32Array(columnsMax)

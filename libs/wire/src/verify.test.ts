@@ -1,7 +1,7 @@
 import { DType, seededRandom, Strings, type Signature } from '@millrace/base'
 import fc from 'fast-check'
 import { ByteBuffer } from 'flatbuffers'
-import { byTheBook, numbersOf } from '../test/by-the-book'
+import { byTheBook, numbersOf, wholeOf } from '../test/by-the-book'
 import { broken, fittings, requests, Slab } from '../test/messages'
 import { encodeRequest, encodeRequestList } from './encode'
 import { Attribute } from './generated/attribute'
@@ -11,8 +11,8 @@ import { Override } from './generated/override'
 import { Request } from './generated/request'
 import { copyInputs, heapBytesOf, intakeOf, Matched, matchInputs, type Intake } from './intake'
 import { denseColumn, raggedColumn, type AttributeValue, type RequestMessage } from './message'
-import { columnsMax } from '@millrace/base'
-import { contextMax, describeFault, RequestView, textAt } from './request-view'
+import { columnsMax, contextMax } from '@millrace/base'
+import { describeFault, RequestView, textAt } from './request-view'
 import { ListView, verifyList, verifyRequest } from './verify'
 
 const seed = Number(process.env.FUZZ_SEED ?? 1)
@@ -165,9 +165,13 @@ function readBack(view: RequestView): Plain {
       view.subjectIsNumber === 1
         ? u64(view.subjectNumberLo, view.subjectNumberHi)
         : text(view.subjectBegin, view.subjectLength),
-    context: Array.from(view.context.subarray(0, view.contextCount), (at) =>
-      attributeOf(new Attribute().__init(at, buffer)),
-    ),
+    context: Array.from({ length: view.contextCount }, (_, i): readonly [string, AttributeValue] => {
+      const name = textAt(view, view.contextNameBegin[i]!, view.contextNameLength[i]!)
+      const kind = view.contextKind[i]!
+      const number = view.contextNumber[i]!
+      if (kind === 1) return [name, number]
+      return [name, kind === 2 ? number !== 0 : textAt(view, view.contextTextBegin[i]!, view.contextTextLength[i]!)]
+    }),
     inputs: Array.from({ length: view.inputCount }, (_, i) => ({
       name: textAt(view, view.nameBegin[i]!, view.nameLength[i]!),
       dtype: view.dtype[i]!,
@@ -319,7 +323,7 @@ function outcomeOf({ buffer, base, length }: Placed, intake: Intake): Outcome {
   if (!verifyRequest(buffer, base, length, view))
     return { accepted: false, matched: false, numbers: '', text: describeFault(view) }
   const numbers = numbersOf(view)
-  if (!numbers.every((number) => Number.isInteger(number) && number >= 0))
+  if (!wholeOf(view).every((number) => Number.isInteger(number) && number >= 0))
     throw new Error(`not all u32: ${numbers.join()}`)
   insideOrThrow(view, length)
   const matched = new Matched()
@@ -345,7 +349,10 @@ function insideOrThrow(view: RequestView, length: number): void {
   inside('objective', view.objectiveBegin, view.objectiveLength + 1)
   inside('subject', view.subjectBegin, view.subjectLength + 1)
   inside('override', view.overrideBegin, 4)
-  for (let i = 0; i < view.contextCount; i++) inside('context', view.context[i]!, 4)
+  for (let i = 0; i < view.contextCount; i++) {
+    inside('context', view.contextNameBegin[i]!, view.contextNameLength[i]!)
+    inside('context', view.contextTextBegin[i]!, view.contextTextLength[i]!)
+  }
   for (let i = 0; i < view.inputCount; i++) {
     inside('name', view.nameBegin[i]!, view.nameLength[i]! + 1)
     inside('shape', view.shapeBegin[i]!, 4 * view.shapeLength[i]!)

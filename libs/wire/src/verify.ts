@@ -1,5 +1,5 @@
-import { columnsMax } from '@millrace/base'
-import { contextMax, dimensionsMax, type RequestView } from './request-view'
+import { columnsMax, contextMax } from '@millrace/base'
+import { dimensionsMax, type RequestView } from './request-view'
 
 /*
  * The verifier. FlatBuffers' JavaScript accessors trust every offset and length of a message, so a forged one reads
@@ -91,6 +91,7 @@ export function verifyRequest(buffer: ArrayBufferLike, base: number, length: num
   out.objectiveLength = at > 0 ? words[(at >>> 2) - 1]! : 0
   at = root.string(Field.subject)
   if (at < 0) return dangling(out, 'subject')
+  out.subjectWords = words
   out.subjectBegin = at
   out.subjectLength = at > 0 ? words[(at >>> 2) - 1]! : 0
 
@@ -153,12 +154,18 @@ function verifyContext(words: Uint32Array, length: number, out: RequestView): bo
     if (name <= 0) return name === 0 ? missing(out, 'context[].name', i) : dangling(out, 'context[].name', i)
     const kind = inner.scalar(AttributeField.kind, 1)
     if (kind < 0) return misplaced(out, 'context[].kind', i)
-    if (kind > 0 && u8(words, kind) > 2) return fault(out, 'context[].kind', `${u8(words, kind)} is not a kind`, i)
+    const is = kind > 0 ? u8(words, kind) : 0
+    if (is > 2) return fault(out, 'context[].kind', `${is} is not a kind`, i)
     const text = inner.string(AttributeField.text)
     if (text < 0) return dangling(out, 'context[].text', i)
     const number = inner.scalar(AttributeField.number, 8)
     if (number < 0) return misplaced(out, 'context[].number', i)
-    out.context[i] = attribute
+    out.contextNameBegin[i] = name
+    out.contextNameLength[i] = words[(name >>> 2) - 1]!
+    out.contextKind[i] = is
+    out.contextTextBegin[i] = text
+    out.contextTextLength[i] = text > 0 ? words[(text >>> 2) - 1]! : 0
+    out.contextNumber[i] = number > 0 ? f64(words, number) : 0
   }
   out.contextCount = count
   return true
@@ -238,6 +245,16 @@ export function verifyList(
 
 function u8(words: Uint32Array, at: number): number {
   return (words[at >>> 2]! >>> ((at & 3) * 8)) & 0xff
+}
+
+const double = new Float64Array(1)
+const doubleWords = new Uint32Array(double.buffer)
+
+/** `at` is a multiple of 4. */
+function f64(words: Uint32Array, at: number): number {
+  doubleWords[0] = words[at >>> 2]!
+  doubleWords[1] = words[(at >>> 2) + 1]!
+  return double[0]!
 }
 
 /** `at` is even. */

@@ -1,22 +1,31 @@
-import { columnsMax } from '@millrace/base'
-import { contextMax, dimensionsMax, type RequestView } from '../src/request-view'
+import { columnsMax, contextMax } from '@millrace/base'
+import { dimensionsMax, type RequestView } from '../src/request-view'
 
 /*
  * What the verifier must decide, written down a second time: slowly, through a DataView that throws at every read
  * outside the message, and in the words of the format instead of those of the road.
  */
 
-/** Every number of a verified request, in one order. */
+/** Every number of a verified request, in one order: what is whole, then what its context says. */
 export function numbersOf(view: RequestView): number[] {
+  return [...wholeOf(view), ...view.contextNumber.subarray(0, view.contextCount)]
+}
+
+/** Its positions, lengths, ids and flags. */
+export function wholeOf(view: RequestView): number[] {
   const columns = [
     ...[view.nameBegin, view.nameLength, view.dtype, view.shapeBegin, view.shapeLength],
     ...[view.dataBegin, view.dataLength, view.offsetsBegin, view.offsetsLength],
+  ]
+  const context = [
+    ...[view.contextNameBegin, view.contextNameLength, view.contextKind],
+    ...[view.contextTextBegin, view.contextTextLength],
   ]
   return [
     ...[view.idLo, view.idHi, view.objectiveBegin, view.objectiveLength, view.objectiveLo, view.objectiveHi],
     ...[view.subjectBegin, view.subjectLength, view.subjectIsNumber, view.subjectNumberLo, view.subjectNumberHi],
     ...[view.deadlineUs, view.priority, view.flags, view.overrideBegin],
-    ...[view.contextCount, ...view.context.subarray(0, view.contextCount)],
+    ...[view.contextCount, ...context.flatMap((numbers) => [...numbers.subarray(0, view.contextCount)])],
     ...[view.inputCount, ...columns.flatMap((numbers) => [...numbers.subarray(0, view.inputCount)])],
   ]
 }
@@ -105,10 +114,9 @@ function requestNumbers(view: DataView): number[] {
   demand(contextCount <= contextMax)
   const context = Array.from({ length: contextCount }, (_, i) => {
     const attribute = table(follow(contextBegin + 4 * i))
-    demand(text(attribute, 0)[0] > 0 && byte(attribute, 1) <= 2)
-    text(attribute, 2)
-    wide(attribute, 3)
-    return attribute.at
+    const [name, kind, number] = [text(attribute, 0), byte(attribute, 1), attribute.field(3, 8)]
+    demand(name[0] > 0 && kind <= 2)
+    return [...name, kind, ...text(attribute, 2), number === 0 ? 0 : view.getFloat64(number, true)]
   })
 
   const [inputsBegin, inputCount] = vector(root, 6, 4)
@@ -128,11 +136,13 @@ function requestNumbers(view: DataView): number[] {
     word(override, 1)
     text(override, 2)
   }
-  const numbersPerInput = 9
+  const byNumber = (rows: readonly (readonly number[])[], numbers: number): number[] =>
+    Array.from({ length: numbers }, (_, n) => rows.map((row) => row[n]!)).flat()
   return [
     ...[...wide(root, 0), ...text(root, 1), ...wide(root, 2), ...text(root, 3)],
     ...[root.field(4, 8) > 0 ? 1 : 0, ...wide(root, 4), word(root, 7), priority, word(root, 10), override?.at ?? 0],
-    ...[contextCount, ...context],
-    ...[inputCount, ...Array.from({ length: numbersPerInput }, (_, n) => inputs.map((input) => input[n]!)).flat()],
+    ...[contextCount, ...byNumber(context, 5)],
+    ...[inputCount, ...byNumber(inputs, 9)],
+    ...context.map((attribute) => attribute[5]!),
   ]
 }
