@@ -1,6 +1,6 @@
 import { Arena, type Signature } from '@millrace/base'
 import { BatchQueue } from '@millrace/batch'
-import { compileRules, type Rules, type Table } from '@millrace/rules'
+import { compileRules, parseRules, PlainAsker, type Ask, type Rules, type RulesFile, type Table } from '@millrace/rules'
 import { fnv1a64, type U64 } from '@millrace/base'
 import type { ReplyMessage } from '@millrace/wire'
 import { requestOf } from '../road/frames'
@@ -61,6 +61,34 @@ export function tableOf(objectives: number, experiments: boolean): Table {
       : {}),
   }
   return compileRules(rules, [{ name: 'mlp-64', version: 1 }], 1)
+}
+
+/** An objective with ten rules, of which the last one before its default decides for `asked`. */
+export function tableOfTen(): Table {
+  const objectives = ['mlp-64']
+  const workflow = 'mlp-64@1'
+  const rules: RulesFile = {
+    attributes: { country: 'text', age: 'number', kids: 'truth' },
+    objectives: { 'mlp-64': { default: workflow } },
+    conditions: Array.from({ length: 5 }, (_, i) => ({
+      id: `condition-${i}`,
+      objectives,
+      when: { country: ['US', 'CA', 'DE'], age: { from: 100 + i }, kids: false },
+      workflow,
+    })),
+    experiments: Array.from({ length: 3 }, (_, i) => ({
+      id: `experiment-${i}`,
+      objectives,
+      group: { name: 'group', from: i, to: i + 1 },
+      cells: [{ name: 'all', weight: 1, workflow }],
+    })),
+    canaries: [{ id: 'canary', objectives, workflow, percent: 99 }],
+  }
+  return compileRules(parseRules(rules), [{ name: 'mlp-64', version: 1 }], 1)
+}
+
+export function asked(): Ask {
+  return new PlainAsker().set('mlp-64', 'account-42', { country: 'DE', age: 30, kids: false, surface: 'home' })
 }
 
 export function hashOf(objective: string): bigint {

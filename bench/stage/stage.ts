@@ -4,7 +4,7 @@ import { admit } from '@millrace/batch'
 import { lookUp } from '@millrace/rules'
 import { copyInputs, encodeReply, intakeOf, Matched, matchInputs, RequestView, verifyRequest } from '@millrace/wire'
 import { table } from '../report'
-import { arena, message, queueOf, scored, signature, tableOf } from './fixtures'
+import { arena, asked, message, queueOf, scored, signature, tableOf, tableOfTen } from './fixtures'
 import { InProcessRoad } from './in-process-road'
 
 export interface StageResult {
@@ -38,6 +38,8 @@ function steps(): Step[] {
   assert(verifyRequest(buffer, 0, request.length, view))
   assert(matchInputs(view, intake, matched))
   const other = new RequestView()
+  const ten = tableOfTen()
+  const ask = asked()
   const look = (rules: typeof small): number => rules.routes[lookUp(rules, view)]!.version
   const admitOne = (): number => {
     let batch = queue.room(1, 0, 0)!
@@ -60,6 +62,11 @@ function steps(): Step[] {
     },
     { name: 'look up, 1 rule', run: () => look(small), expected: 1 },
     { name: 'look up, 10,000 rules', run: () => look(large), expected: 1 },
+    {
+      name: 'look up, the last of ten rules, with conditions',
+      run: () => (ten.routes[lookUp(ten, ask)]!.rule === 'canary' ? 1 : 0),
+      expected: 1,
+    },
     { name: 'match', run: () => (matchInputs(view, intake, matched) ? matched.rows : -1), expected: 1 },
     { name: 'admit and copy to the slab', run: admitOne, expected: last },
     {

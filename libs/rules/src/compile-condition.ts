@@ -71,10 +71,17 @@ export class Pool {
 /** The condition as integers, [opcode, length, ...]. */
 export function compileCondition(condition: Condition, pool: Pool): number[] {
   const parts = testsOf(condition).flatMap(([attribute, test]) => compileTest(attribute, test, pool))
+  // What costs least is asked first: texts are hashed and compared.
+  parts.sort((a, b) => Number(asksText(a)) - Number(asksText(b)))
   for (const one of condition.all ?? []) parts.push(compileCondition(one, pool))
   if (condition.any !== undefined) parts.push(node(If.ANY, ...condition.any.map((one) => compileCondition(one, pool))))
   if (condition.not !== undefined) parts.push(node(If.NOT, compileCondition(condition.not, pool)))
   return parts.length === 1 ? parts[0]! : node(If.ALL, ...parts)
+}
+
+/** A test of a text, or the negation of one. */
+function asksText(test: readonly number[]): boolean {
+  return test[0] === If.TEXT_IN || (test[0] === If.NOT && test[2] === If.TEXT_IN)
 }
 
 function compileTest(attribute: string, test: PlainTest, pool: Pool): number[][] {

@@ -101,6 +101,9 @@ export function lookUpShadows(table: Table, ask: Ask, draw: number, into: Int32A
 function run(table: Table, ask: Ask, begin: number): number {
   const { program } = table
   const { subjectWords, subjectBegin, subjectLength } = ask
+  // Experiments of a group ask for one bucket, each for its own part.
+  let seed = 0
+  let bucket = -1
   for (let at = begin; ; ) {
     const next = at + program[at + 1]!
     switch (program[at]) {
@@ -112,11 +115,15 @@ function run(table: Table, ask: Ask, begin: number): number {
         at = next
         break
       case Op.SHARE:
-        at = subjectLength > 0 && inRange(program, at, ask) ? next : program[at + 5]!
+      case Op.HELD: {
+        if (subjectLength > 0 && (bucket < 0 || seed !== program[at + 2])) {
+          seed = program[at + 2]!
+          bucket = murmur3Words(subjectWords, subjectBegin, subjectLength, seed)
+        }
+        const inside = bucket >= program[at + 3]! >>> 0 && bucket <= program[at + 4]! >>> 0
+        at = inside === (program[at] === Op.SHARE) ? next : program[at + 5]!
         break
-      case Op.HELD:
-        at = subjectLength > 0 && inRange(program, at, ask) ? program[at + 5]! : next
-        break
+      }
       case Op.WHEN:
         at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
         break
@@ -147,11 +154,6 @@ function cellOf(program: Int32Array, cells: number, bucket: number): number {
   let at = cells
   while (bucket > program[at]! >>> 0) at += 2
   return program[at + 1]!
-}
-
-function inRange(program: Int32Array, at: number, { subjectWords, subjectBegin, subjectLength }: Ask): boolean {
-  const bucket = murmur3Words(subjectWords, subjectBegin, subjectLength, program[at + 2]!)
-  return bucket >= program[at + 3]! >>> 0 && bucket <= program[at + 4]! >>> 0
 }
 
 /** The route of the cell that an attribute names; -1 when the request does not have the attribute. */
