@@ -121,7 +121,7 @@ describe('a server that is well', () => {
       state: 'ready',
       reason: null,
       signature: { inputs: [{ name: 'features', dtype: 'f32', shape: [64] }] },
-      model: { format: 'onnx', engine: 'onnxruntime' },
+      models: [{ name: 'model', format: 'onnx', engine: 'onnxruntime' }],
     })
     expect(workflows.find(({ name }) => name === 'echo')).toMatchObject({ golden: { passed: 2, failed: 0 } })
   })
