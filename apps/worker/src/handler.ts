@@ -1,5 +1,5 @@
 import { assert, nowUs } from '@millrace/base'
-import { Header, openSlab } from '@millrace/batch'
+import { Header, openSlab, type FittingRows } from '@millrace/batch'
 import { runBatch } from '@millrace/workflow'
 import type { RunTask, Task, ThreadDescription } from './protocol'
 import { SlabSink } from './slab-sink'
@@ -9,7 +9,7 @@ export type Handler = (task: Task) => ThreadDescription | Promise<void>
 
 /**
  * What Piscina calls for each message. A `run` resolves when the slab is written: outputs, or codes and messages. It
- * rejects only for a bug of ours; a failing workflow is an answer.
+ * rejects only for a bug of ours and when the device is lost; a failing workflow is an answer.
  */
 export function createHandler(thread: Thread): Handler {
   // One batch at a time: engines and model inputs belong to the batch that runs. A second batch in flight waits here,
@@ -36,9 +36,28 @@ async function runSlab(thread: Thread, task: RunTask): Promise<void> {
   const { header } = slab
   header[Header.refused] = 0
   const sink = new SlabSink(slab, version.loaded.label, thread.log)
-  await runBatch(version.loaded, slab, sink)
+  const { fitting } = version.loaded
+  const failures = fitting.failures
+  try {
+    await runBatch(version.loaded, slab, sink)
+  } catch (error) {
+    // Without its device the thread is of no use; whoever replaces it finds out whether the device came back.
+    setImmediate(() => {
+      throw error
+    })
+    throw error
+  }
+  if (fitting.failures === failures) fitting.fitted(slab.rows)
   header[Header.heapUsed] = slab.cursor.used
   header[Header.factsUs] = sink.factsUs
   header[Header.scoreUs] = sink.scoreUs
+  header[Header.rowsFit] = rowsFit(fitting)
+  header[Header.tooLarge] = fitting.failures - failures
   header[Header.runUs] = nowUs() - begunUs
+}
+
+/** 0 where memory bounds nothing, which costs no look at the clock. */
+function rowsFit(fitting: FittingRows): number {
+  const rows = fitting.limit === Infinity ? Infinity : fitting.at(nowUs())
+  return rows === Infinity ? 0 : rows
 }

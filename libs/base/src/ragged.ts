@@ -37,6 +37,11 @@ export class Strings implements Spans {
     return out
   }
 
+  /** Rows `begin .. end - 1`, over the same bytes. */
+  part(begin: number, end: number): Strings {
+    return new Strings(this.spans.subarray(2 * begin, 2 * end), this.heap, end - begin)
+  }
+
   static of(values: readonly (string | Uint8Array)[]): Strings {
     const parts = values.map((value) => (typeof value === 'string' ? Buffer.from(value, 'utf8') : Buffer.from(value)))
     const spans = new Uint32Array(parts.length * 2)
@@ -64,6 +69,11 @@ export class StringsWriter implements Spans {
     readonly length: number,
     private readonly cursor: HeapCursor,
   ) {}
+
+  /** Rows `begin .. end - 1`; what is set there goes to the same heap. */
+  part(begin: number, end: number): StringsWriter {
+    return new StringsWriter(this.spans.subarray(2 * begin, 2 * end), this.heap, end - begin, this.cursor)
+  }
 
   /** Throws RangeError for a row that is not there, and when the batch's heap is full: outputs larger than its slab. */
   set(i: number, value: string | Uint8Array): void {

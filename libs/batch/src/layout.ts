@@ -37,6 +37,10 @@ export const Header = {
   runUs: 5,
   /** 1 when any request of the batch was refused by the worker: `codes` is worth reading. */
   refused: 6,
+  /** Rows of the version that the thread runs at once, where memory bounds them; else 0. */
+  rowsFit: 7,
+  /** Times that the batch, or a part of it, did not fit the memory. */
+  tooLarge: 8,
 } as const
 
 const headerBytes = 64
@@ -83,6 +87,8 @@ export interface BatchColumns {
   readonly requestOf: Uint32Array
   readonly inputs: Readonly<Record<string, DenseArray | Strings>>
   readonly outputs: Readonly<Record<string, DenseArray | StringsWriter>>
+  /** Where the bytes of ragged outputs go. */
+  readonly cursor: HeapCursor
 }
 
 /** The worker's view of a closed slab: `blockBytes` bytes at `offset` of the arena's memory. */
@@ -95,7 +101,6 @@ export function openSlab(
   readonly header: Uint32Array
   readonly codes: Uint32Array
   readonly messages: StringsWriter
-  readonly cursor: HeapCursor
 } {
   const header = new Uint32Array(memory, offset, headerBytes / 4)
   const rows = header[Header.rows]!

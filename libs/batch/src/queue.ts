@@ -12,6 +12,8 @@ export class Batch {
   /** When its first row was admitted, and when a worker took it; microseconds. */
   openedUs = 0
   takenUs = 0
+  /** Place of the pool that took it among those of the lane. */
+  pool = 0
   /** By request of the batch: the call it belongs to, its first row here, and that row's place in the whole request. */
   readonly call: Int32Array
   readonly rowBegin: Int32Array
@@ -55,7 +57,10 @@ export class BatchQueue {
   /** Bytes of an ordinary slab. */
   readonly slabBytes: number
   readonly slabBytesMax: number
-  readonly waitUs: number
+  /** Rows that gather in one batch: all that its slab takes, or what a pool said that it wants. A larger request is not cut. */
+  rowsLimit: number
+  /** Microseconds that the first row of a batch waits for more while a worker is free. */
+  waitUs: number
   readonly words: Uint32Array
   /** Half of the heap is kept for ragged outputs, where there are any. */
   private readonly outputShift: number
@@ -85,6 +90,7 @@ export class BatchQueue {
       layout = layoutSlab(options.signature, rowsMax)
     }
     this.layout = layout
+    this.rowsLimit = rowsMax
     this.slabBytes = arena.blockBytes(layout.heap + heapBytes(rowsMax))
     assert(this.slabBytes <= arena.totalBytes, 'one row fits the arena; checked when the version is mapped')
   }
@@ -106,7 +112,7 @@ export class BatchQueue {
   room(rows: number, heapBytes: number, nowUs: number): Batch | null {
     const open = this.open
     if (open !== null) {
-      if (open.rows + rows <= this.layout.rowsMax && heapBytes <= open.heapLeft) return open
+      if (open.rows + rows <= this.rowsLimit && heapBytes <= open.heapLeft) return open
       this.close()
     }
     const needed = Math.max(this.slabBytes, this.layout.heap + (heapBytes << this.outputShift))
@@ -134,7 +140,7 @@ export class BatchQueue {
   oldestUs(nowUs: number): number {
     if (this.closedHead < this.closed.length) return this.closed[this.closedHead]!.openedUs
     const { open } = this
-    return open === null || (open.openedUs + this.waitUs > nowUs && open.rows < this.layout.rowsMax)
+    return open === null || (open.openedUs + this.waitUs > nowUs && open.rows < this.rowsLimit)
       ? Infinity
       : open.openedUs
   }

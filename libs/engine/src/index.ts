@@ -13,6 +13,7 @@ export type {
   TensorSpec,
 } from './engine'
 export { describeSpec } from './check-inputs'
+export { DeviceLost, isDeviceLost, isOutOfMemory, OutOfMemory } from './engine-errors'
 export { engineFor, engines } from './engines'
 export { inspect, type Inspection } from './inspect'
 export { findModelFile } from './model-file'

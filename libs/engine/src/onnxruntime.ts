@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Code, denseArray, Refusal, Strings, type DenseArray, type DenseDType } from '@millrace/base'
 import { checkInputs } from './check-inputs'
+import { engineError } from './engine-errors'
 import type {
   Availability,
   Engine,
@@ -209,7 +210,7 @@ class OnnxModel implements Model {
           ? new this.ort.Tensor('string', textOf(name, input.data), input.shape)
           : this.stage(this.stagings[i]!, input as Tensor<DenseDType>)
     }
-    const answer = this.session.run(this.feeds, this.fetches, this.runOptions)
+    const answer = this.compute()
     for (let i = 0; i < this.outputs.length; i++) {
       const { name, dtype } = this.outputs[i]!
       const tensor = answer[name]!
@@ -217,6 +218,14 @@ class OnnxModel implements Model {
       this.results[name] = { dtype, shape: tensor.dims, data }
     }
     return this.results
+  }
+
+  private compute(): Record<string, OrtTensor> {
+    try {
+      return this.session.run(this.feeds, this.fetches, this.runOptions)
+    } catch (error) {
+      throw engineError(error)
+    }
   }
 
   dispose(): void {

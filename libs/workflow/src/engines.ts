@@ -10,6 +10,10 @@ export class Engines {
     private readonly preferred: readonly string[] = [],
   ) {}
 
+  get device(): string {
+    return this.options.device
+  }
+
   /** Rejects when no allowed engine takes the format (naming what installs one), or with the engine's own error. */
   async load(file: ModelFile): Promise<{ readonly model: Model; readonly engine: string }> {
     const kind = engineFor(file.format, this.preferred)

@@ -48,7 +48,14 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     checkModels(workflow, models)
     checkFacts(workflow, context.store, context.storeReason ?? 'the repository has no facts/ folder')
     const store = workflow.facts.length > 0 ? context.store : null
-    const version = new LoadedVersion(folder, workflow, models, store, batchRowsMax(workflow, models))
+    const version = new LoadedVersion(
+      folder,
+      workflow,
+      models,
+      store,
+      batchRowsMax(workflow, models),
+      context.engines.device,
+    )
 
     enter('validating')
     const goldens = readGolden(folder.path)

@@ -1,4 +1,5 @@
 import { elementsPerRow, type ColumnSpec, type Signature } from '@millrace/base'
+import { FittingRows } from '@millrace/batch'
 import type { Model, ModelFormat, TensorSpec } from '@millrace/engine'
 import type { FactStore } from '@millrace/facts'
 import { listColumns, type ListColumn } from './context'
@@ -38,6 +39,8 @@ export class LoadedVersion {
   readonly modelInputs: ModelInputs
   readonly mappedInputs: readonly MappedColumn[]
   readonly mappedOutputs: readonly MappedColumn[]
+  /** What the memory of this thread's device takes at once. */
+  readonly fitting: FittingRows
 
   /** `store` may be null only when the workflow declares no facts. */
   constructor(
@@ -46,10 +49,13 @@ export class LoadedVersion {
     readonly models: readonly LoadedModel[],
     readonly store: FactStore | null,
     rowsMax: number,
+    /** What the models are on; named where its memory is too small. */
+    readonly device = 'cpu',
   ) {
     this.label = `${folder.name}@${folder.version}`
     this.signature = workflow.signature
     this.rowsMax = rowsMax
+    this.fitting = new FittingRows(rowsMax)
     this.lists = listColumns(workflow)
     const model = workflow.score === null ? models.find(({ name }) => name === theModel)?.model : undefined
     this.model = model ?? null

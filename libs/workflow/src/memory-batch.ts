@@ -38,6 +38,7 @@ export function memoryBatch(signature: Signature, parts: readonly Part[]): Batch
     rows,
     requests: parts.length,
     requestOf,
+    cursor,
     inputs: Object.fromEntries(signature.inputs.map((spec) => [spec.name, gather(spec, parts, lengthOf(spec))])),
     outputs: Object.fromEntries(
       signature.outputs.map((spec) => {

@@ -1,21 +1,25 @@
 import { Code, nowUs } from '@millrace/base'
-import type { Tensors } from '@millrace/engine'
 import type { BatchColumns } from '@millrace/batch'
+import { isDeviceLost, isOutOfMemory, type Tensors } from '@millrace/engine'
 import { BatchContext, type BatchSink, type Phase } from './context'
 import { readFacts } from './facts'
 import { isPromise } from './is-promise'
 import type { LoadedVersion } from './loaded'
 import { mapInputs, mapOutputs } from './map-columns'
+import { runParts, runSmaller } from './run-parts'
 
 /**
  * The worker's half of the road, the same in the server, in tests and offline: facts, preprocess, score, postprocess;
  * where a workflow has several models, facts and its own `score`.
  *
- * Never rejects: what user code, the store or the engine throws goes to `sink.failed`, and every request of the
- * batch that was not refused before is refused with INTERNAL. Only steps that are asynchronous are awaited.
+ * What user code, the store or the engine throws goes to `sink.failed`, and every request of the batch that was not
+ * refused before is refused with INTERNAL. A batch that runs out of memory runs again in parts (run-parts.ts). Rejects
+ * only when the device is lost: then nothing of this thread runs any more. Only steps that are asynchronous are awaited.
  */
 export async function runBatch(version: LoadedVersion, columns: BatchColumns, sink: BatchSink): Promise<void> {
   const { workflow, model, store, modelInputs } = version
+  if (columns.rows > version.fitting.limit) return runParts(runBatch, version, columns, sink)
+  const heapUsed = columns.cursor.used
   const batch = new BatchContext(columns, version.lists, sink)
   let phase: Phase = 'facts'
   try {
@@ -61,6 +65,11 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
       if (isPromise(writing)) await writing
     } else if (model !== null) mapOutputs(version, from, batch)
   } catch (error) {
+    if (isOutOfMemory(error)) {
+      columns.cursor.used = heapUsed
+      return runSmaller(runBatch, version, columns, sink, error)
+    }
+    if (isDeviceLost(error)) throw error
     sink.failed(phase, error)
     const message = `${version.label} failed in ${phase}; the server's log has the error`
     for (let request = 0; request < batch.requests; request++) batch.refuse(request, Code.INTERNAL, message)

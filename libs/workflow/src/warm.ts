@@ -1,5 +1,5 @@
 import { denseArray, nowUs, type DenseDType } from '@millrace/base'
-import type { Model } from '@millrace/engine'
+import { isOutOfMemory, type Model } from '@millrace/engine'
 import { columnsFromJson } from './columns-json'
 import type { Golden } from './golden'
 import type { LoadedVersion } from './loaded'
@@ -21,8 +21,16 @@ export async function warm(version: LoadedVersion, goldens: readonly Golden[], b
     rows <= version.rowsMax && nowUs() - begun < budgetMs * 1000;
     rows = nextSize(rows, version.rowsMax)
   ) {
+    // What fits no more is known now: larger batches run in parts.
+    if (rows > version.fitting.limit) break
     if (goldens.length > 0) await runOffline(version, repeat(version, goldens, rows), { batchRows: rows })
-    else await warmModel(version.model!, rows)
+    else
+      try {
+        await warmModel(version.model!, rows)
+      } catch (error) {
+        if (rows === 1 || !isOutOfMemory(error)) throw error
+        version.fitting.failed(rows, nowUs())
+      }
   }
   return true
 }
