@@ -1,3 +1,4 @@
+export { BatchSizer } from './batch-sizer'
 export { FittingRows } from './fitting-rows'
 export { Header, layoutSlab, openSlab, slabBytesPerRow, type BatchColumns, type Layout } from './layout'
 export { partOf, type BatchPart } from './part'
