@@ -19,23 +19,33 @@ export function picture(
   bottom: Colour,
   blobs: readonly Blob[],
 ): Promise<Buffer> {
-  const pixels = Buffer.alloc(width * height * 3)
-  for (let row = 0; row < height; row++)
-    for (let col = 0; col < width; col++) {
-      const down = row / height
-      const colour = top.map((one, i) => one + (bottom[i]! - one) * down)
-      for (const { x, y, rx, ry, colour: paint } of blobs) {
-        const distance = Math.hypot((col / width - x) / rx, (row / height - y) / ry)
-        // Edges three pixels wide, and lit from above.
-        const cover = Math.min(1, Math.max(0, ((1 - distance) * Math.min(rx * width, ry * height)) / 3))
-        const light = 1 - 0.25 * distance * distance
-        for (let i = 0; i < 3; i++) colour[i] = colour[i]! * (1 - cover) + paint[i]! * light * cover
-      }
-      for (let i = 0; i < 3; i++) pixels[(row * width + col) * 3 + i] = Math.round(colour[i]!)
-    }
+  const canvas = new Float64Array(width * height * 3)
+  for (let at = 0; at < canvas.length; at++) {
+    const down = Math.floor(at / (3 * width)) / height
+    canvas[at] = top[at % 3]! + (bottom[at % 3]! - top[at % 3]!) * down
+  }
+  for (const blob of blobs) paint(canvas, width, height, blob)
+  const pixels = Buffer.from(canvas.map(Math.round))
   return sharp(pixels, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer()
+}
+
+/** With an edge three pixels wide, and lit from above. */
+function paint(canvas: Float64Array, width: number, height: number, { x, y, rx, ry, colour }: Blob): void {
+  const edge = Math.min(rx * width, ry * height) / 3
+  const [left, right] = [Math.max(0, Math.floor((x - rx) * width)), Math.min(width, Math.ceil((x + rx) * width))]
+  const [above, below] = [Math.max(0, Math.floor((y - ry) * height)), Math.min(height, Math.ceil((y + ry) * height))]
+  for (let row = above; row < below; row++)
+    for (let col = left; col < right; col++) {
+      const distance = Math.hypot((col / width - x) / rx, (row / height - y) / ry)
+      const cover = Math.min(1, Math.max(0, (1 - distance) * edge))
+      const light = 1 - 0.25 * distance * distance
+      for (let i = 0; i < 3; i++) {
+        const at = (row * width + col) * 3 + i
+        canvas[at] = canvas[at]! * (1 - cover) + colour[i]! * light * cover
+      }
+    }
 }
 
 /** A face as a child would paint it, its centre at `x`, `y` and `size` wide, all parts of the picture's width. */

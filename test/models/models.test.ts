@@ -4,6 +4,7 @@ import { Random } from '../support/random'
 import { serve, stopServed, type Served } from '../support/served'
 import { networks, type Network } from './networks'
 import { prepare, repository } from './prepare'
+import { purposes } from './purposes'
 import { compare, readReference } from './reference'
 import { clientAnswers, clientInputs, type Answer, type Row } from './rows'
 
@@ -71,6 +72,20 @@ function suite(engines: string, tried: readonly Network[]): void {
       await client.close()
     })
   })
+
+  if (tried.length > 5)
+    test.each(Object.keys(purposes))('%s', async (purpose) => {
+      const client = served.client()
+      await purposes[purpose]!(async (name, rows) => {
+        const { signature } = byName.get(name)!.version
+        const { outputs } = await client.score({
+          objective: name,
+          inputs: clientInputs(signature, rows),
+          deadlineMs: 60_000,
+        })
+        return clientAnswers(outputs, rows.length)
+      })
+    })
 
   test('all of them at once, from several clients', async () => {
     const random = new Random()

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import type { ModelFormat } from '@millrace/engine'
 import { seededRandom } from '@millrace/base'
 import { face, scene } from './images'
+import { page, somePage } from './pages'
 import { items, users } from './recommender'
 import type { Row } from './rows'
 import { frequencyOf, strings, voice } from './sounds'
@@ -76,6 +77,16 @@ export const networks: readonly Network[] = [
   },
   { name: 'face-detection', format: 'tfjs', tolerance: 1e-4, rows: images(4, 7) },
   { name: 'face-mesh', format: 'tfjs', tolerance: 1e-4, every: { points: 11 }, rows: images(5, 10) },
+  {
+    name: 'text-reading',
+    format: 'onnx',
+    // Of `sure`; what is read is the same text.
+    tolerance: 1e-4,
+    rows: async () => {
+      const pages = await somePages()
+      return [...pages.map(({ picture }) => ({ picture })), { picture: await page(320, 96, []) }]
+    },
+  },
   { name: 'body-pose', format: 'tfjs', tolerance: 1e-4, rows: images(6, 7) },
   {
     name: 'fuel-economy',
@@ -101,6 +112,14 @@ export const networks: readonly Network[] = [
     },
   },
 ]
+
+/** Pages and what is written on them. */
+export async function somePages(): Promise<{ readonly picture: Buffer; readonly text: string }[]> {
+  const random = seededRandom(7)
+  const pages: Awaited<ReturnType<typeof somePage>>[] = []
+  for (let i = 0; i < 8; i++) pages.push(await somePage(random))
+  return pages
+}
 
 const sentences = [
   'How old are you?',
