@@ -95,7 +95,7 @@ function suite(engines: string, tried: readonly Network[]): void {
       served.client({ transport: 'http' }),
       served.client({ transport: 'http', sockets: 2 }),
     ]
-    let left = 160
+    let left = 120
     const drive = async (client: Client): Promise<void> => {
       while (left-- > 0) {
         const one = byName.get(random.pick(tried).name)!
