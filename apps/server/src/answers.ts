@@ -1,21 +1,14 @@
 import { assert, Code, codeNames, type Arena } from '@millrace/base'
 import { Header, type Batch } from '@millrace/batch'
-import type { Table } from '@millrace/rules'
 import { encodeReply, type RouteMessage } from '@millrace/wire'
 import { CallState, type Calls } from './calls'
 import type { Caller } from './caller'
+import type { AnswerCounts, Mapping } from './mapping'
 import { PartialReply } from './partial-reply'
-import { ReplyTemplates } from './reply-templates'
 import type { ServedVersion } from './served-version'
-
-const codes = codeNames.length
 
 /** The way back: every call is answered here, once, and counted. */
 export class Answers {
-  /** Answers by `route * 17 + code`; those to requests that were not routed come after the last route. */
-  readonly counts: Float64Array
-  private readonly templates: ReplyTemplates
-  private readonly routes: readonly RouteMessage[]
   private readonly words: Uint32Array
   private nowUs = 0
   // What `answerRun` answers: a run of one batch's requests that came from one caller.
@@ -27,31 +20,25 @@ export class Answers {
     private readonly calls: Calls,
     private readonly arena: Arena,
     private readonly versions: readonly (ServedVersion | null)[],
-    table: Table,
+    private readonly counts: AnswerCounts,
+    /** The rules in force. */
+    public mapping: Mapping,
   ) {
-    this.counts = new Float64Array((table.routes.length + 1) * codes)
     this.words = new Uint32Array(arena.memory)
-    this.routes = table.routes.map(({ workflow, version, rule, cell }) => {
-      return { workflow, version, rule, cell, rulesVersion: table.version }
-    })
-    this.templates = new ReplyTemplates((route) => {
-      const version = versions[table.routes[route]!.versionIndex]!
-      return { message: this.routes[route]!, signature: version!.description.signature }
-    })
   }
 
   /** Answers a request that did not become a call; `route` is -1 when it was not routed. */
   atOnce(caller: Caller, item: number, id: bigint, route: number, code: Code, message: string): void {
     this.count(route, code)
     if (caller.closed) return
-    const routed = route < 0 ? null : this.routes[route]!
+    const routed = route < 0 ? null : this.mapping.messages[route]!
     const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null }
     caller.reply(encodeReply(reply), item, code)
   }
 
   /** Counts an answer that is given elsewhere. */
   count(route: number, code: Code): void {
-    this.counts[(route < 0 ? this.routes.length : route) * codes + code]!++
+    this.counts.counts[(route < 0 ? 0 : this.mapping.countsAt[route]!) + code]!++
   }
 
   /** Answers the requests of a batch that ran, each caller's in one go. */
@@ -111,7 +98,7 @@ export class Answers {
       id: this.idOf(call),
       code: codeNames[code]!,
       message,
-      route: this.routes[this.calls.route[call]!]!,
+      route: this.routeOf(call),
       outputs: [],
       timings: null,
     })
@@ -158,7 +145,7 @@ export class Answers {
       id: this.idOf(call),
       code: 'OK',
       message: '',
-      route: this.routes[calls.route[call]!]!,
+      route: this.routeOf(call),
       outputs: partial.columns(calls.rows[call]!),
       timings: calls.timings[call] === 1 ? this.timingsOf(call, batch) : null,
     })
@@ -168,7 +155,7 @@ export class Answers {
   /** The template of the call's route and rows with its id, its outputs and its timings in place. */
   private patched(call: number, version: ServedVersion, batch: Batch, r: number): Uint8Array {
     const { calls, words } = this
-    const template = this.templates.of(calls.route[call]!, calls.rows[call]!, calls.timings[call]!)
+    const template = calls.mapping[call]!.templates.of(calls.route[call]!, calls.rows[call]!, calls.timings[call]!)
     template.words[template.id] = calls.idLo[call]!
     template.words[template.id + 1] = calls.idHi[call]!
     const { outputs } = batch.queue.layout
@@ -213,10 +200,14 @@ export class Answers {
     const { calls } = this
     const caller = calls.caller[call]!
     assert(caller !== null, 'a waiting call has a caller')
-    this.counts[calls.route[call]! * codes + code]!++
+    this.counts.counts[calls.mapping[call]!.countsAt[calls.route[call]!]! + code]!++
     const item = calls.item[call]!
     calls.answered(call)
     if (!caller.closed) caller.reply(reply, item, code)
+  }
+
+  private routeOf(call: number): RouteMessage {
+    return this.calls.mapping[call]!.messages[this.calls.route[call]!]!
   }
 
   private idOf(call: number): bigint {

@@ -1,5 +1,6 @@
 import { assert } from '@millrace/base'
 import type { Caller } from './caller'
+import type { Mapping } from './mapping'
 import type { PartialReply } from './partial-reply'
 
 /** Where a call stands. It goes one way: free, waiting, answered (while parts of it still run), free. */
@@ -20,7 +21,9 @@ export class Calls {
   item = new Int32Array(0)
   idLo = new Uint32Array(0)
   idHi = new Uint32Array(0)
-  /** Into the table's routes. */
+  /** The rules that decided it. */
+  mapping: (Mapping | null)[] = []
+  /** Into the routes of its mapping. */
   route = new Int32Array(0)
   rows = new Int32Array(0)
   /** Parts in batches that have not come back. */
@@ -65,6 +68,7 @@ export class Calls {
   private free(call: number): void {
     this.state[call] = CallState.free
     this.caller[call] = null
+    this.mapping[call] = null
     this.partial[call] = null
     this.used--
     this.spare.push(call)
@@ -89,6 +93,7 @@ export class Calls {
     this.deadlineUs = grown(this.deadlineUs)
     for (let call = capacity - 1; call >= from; call--) {
       this.caller[call] = null
+      this.mapping[call] = null
       this.partial[call] = null
     }
     for (let call = capacity - 1; call >= from; call--) this.spare.push(call)

@@ -17,6 +17,7 @@ import { Calls } from './calls'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
+import { AnswerCounts, Mapping } from './mapping'
 import type { ServedVersion } from './served-version'
 
 /** What a subject's decimal digits are hashed from: a u64 has at most 20. */
@@ -44,6 +45,7 @@ export interface RoadOptions {
 export class Road implements BatchOwner {
   readonly calls: Calls
   readonly answers: Answers
+  readonly counts = new AnswerCounts()
   /** No new work: the lane drains. */
   draining = false
   private readonly dispatcher: Dispatcher
@@ -66,7 +68,8 @@ export class Road implements BatchOwner {
   constructor(private readonly options: RoadOptions) {
     const { table, versions, arena, config, pools } = options
     this.calls = new Calls(config.requestsInFlightMax)
-    this.answers = new Answers(this.calls, arena, versions, table)
+    const mapping = new Mapping(table, versions, this.counts)
+    this.answers = new Answers(this.calls, arena, versions, this.counts, mapping)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, () => this.dispatch())
     this.defer = options.defer ?? setImmediate
@@ -92,7 +95,8 @@ export class Road implements BatchOwner {
   /** Serves what the view holds. */
   private serveVerified(caller: Caller, item: number, dryRun: boolean): void {
     const { view, matched, calls } = this
-    const { config, versions, table } = this.options
+    const { config, versions } = this.options
+    const { mapping } = this
     const route = this.lookUp()
     if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
     if (view.overrideBegin !== 0)
@@ -105,7 +109,7 @@ export class Road implements BatchOwner {
       )
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
-    const version = versions[table.routes[route]!.versionIndex]!
+    const version = versions[mapping.table.routes[route]!.versionIndex]!
     if (version === null) return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
     if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.atOnce(caller, item, route, Code.OK, '')
     if (!matchInputs(view, version.intake, matched))
@@ -124,6 +128,7 @@ export class Road implements BatchOwner {
     calls.item[call] = item
     calls.idLo[call] = view.idLo
     calls.idHi[call] = view.idHi
+    calls.mapping[call] = mapping
     calls.route[call] = route
     calls.rows[call] = rows
     calls.parts[call] = 0
@@ -132,6 +137,11 @@ export class Road implements BatchOwner {
     calls.deadlineUs[call] = now + (view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000)
     if (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) return
     this.admitParts(call, version, queue, rows, now)
+  }
+
+  /** From here on requests are decided by `table`; those that are under way keep what decided them. */
+  map(table: Table): void {
+    this.answers.mapping = new Mapping(table, this.options.versions, this.counts)
   }
 
   /** The route that a message would take, or -1; for those who must know the signature before they can ask. */
@@ -147,7 +157,7 @@ export class Road implements BatchOwner {
 
   /** The version of a route, or null while it is not ready. */
   versionOf(route: number): ServedVersion | null {
-    return this.options.versions[this.options.table.routes[route]!.versionIndex] ?? null
+    return this.options.versions[this.mapping.table.routes[route]!.versionIndex] ?? null
   }
 
   ran(batch: Batch): void {
@@ -167,6 +177,11 @@ export class Road implements BatchOwner {
     clearInterval(this.sweeper)
   }
 
+  /** The rules in force. */
+  private get mapping(): Mapping {
+    return this.answers.mapping
+  }
+
   /** Looks the verified request up: the objective by its hash, the subject by its bytes or its digits. */
   private lookUp(): number {
     const { view, objective, digits } = this
@@ -182,7 +197,7 @@ export class Road implements BatchOwner {
       view.subjectBegin = 0
       view.subjectLength = this.digitBytes.write(String(number), 'latin1')
     }
-    return lookUp(this.options.table, view)
+    return lookUp(this.mapping.table, view)
   }
 
   /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */
@@ -290,7 +305,7 @@ export class Road implements BatchOwner {
 
   private unknownObjective(): string {
     const { view } = this
-    const { objectives } = this.options.table
+    const { objectives } = this.mapping.table
     if (view.objectiveBegin === 0 && view.objectiveLo === 0 && view.objectiveHi === 0)
       return 'objective: is missing; send its name or its hash'
     const asked =
@@ -302,7 +317,7 @@ export class Road implements BatchOwner {
   }
 
   private notReady(route: number): string {
-    const { workflow, version } = this.options.table.routes[route]!
+    const { workflow, version } = this.mapping.table.routes[route]!
     return `${workflow}@${version} is not ready; the server's log and GET /v2/health/ready on its admin port say why`
   }
 

@@ -76,16 +76,10 @@ export function snapshotOf(parts: LaneParts): LaneSnapshot {
     notReady,
     rulesVersion: table.version,
     objectives: objectivesOf(table),
-    requests: Array.from(road.answers.counts)
+    requests: Array.from(road.counts.counts)
       .map((count, i) => {
-        const route = table.routes[Math.floor(i / codeNames.length)]
-        return {
-          objective: route?.objective ?? '',
-          workflow: route?.workflow ?? '',
-          version: route?.version ?? 0,
-          code: codeNames[i % codeNames.length]!,
-          count,
-        }
+        const label = road.counts.labels[Math.floor(i / codeNames.length)]!
+        return { ...label, code: codeNames[i % codeNames.length]!, count }
       })
       .filter(({ count }) => count > 0),
     latencies: served.flatMap((version) =>
