@@ -63,7 +63,11 @@ export type Availability =
 export interface EngineKind {
   readonly name: string
   readonly formats: readonly ModelFormat[]
+  /** Kinds of device that it computes on; the CPU alone unless said. */
+  readonly devices?: readonly string[]
   /** Finds out without loading the library where possible. */
   probe(): Availability
+  /** Whether a device of one of those kinds is really there: loads the library and opens it. */
+  probeDevice?(device: string): Availability
   create(options: EngineOptions): Promise<Engine>
 }

@@ -40,3 +40,12 @@ test('names the engine that would run the format when it is not allowed', () => 
 test('names the engines that there are when one does not exist', () => {
   expect(() => chooseEngine(list, 'onnx', ['othr'])).toThrow(/no engine `othr`; engines are fast, plain, other/)
 })
+
+test('takes an engine that computes on the device', () => {
+  const gpu: EngineKind = { ...kind('gpu', ['onnx'], here), devices: ['cpu', 'cuda'] }
+  expect(chooseEngine([plain, other, gpu], 'onnx', [], 'cuda:1')).toBe(gpu)
+  expect(chooseEngine([plain, other, gpu], 'onnx', [], 'cpu:0-3')).toBe(other)
+  expect(() => chooseEngine([plain, other, gpu], 'tfjs', [], 'cuda:1')).toThrow(
+    'tfjs models run on plain (cpu) or other (cpu), not on cuda:1',
+  )
+})

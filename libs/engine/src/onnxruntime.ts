@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { Code, denseArray, Refusal, Strings, type DenseArray, type DenseDType } from '@millrace/base'
 import { checkInputs } from './check-inputs'
 import { engineError } from './engine-errors'
+import { providerOf, smallestModel, whatIsMissing, type Missing } from './onnxruntime-device'
 import type {
   Availability,
   Engine,
@@ -31,7 +32,9 @@ import type {
 export const onnxruntime: EngineKind = {
   name: 'onnxruntime',
   formats: ['onnx'],
+  devices: ['cpu', 'cuda', 'webgpu'],
   probe,
+  probeDevice,
   create: (options) => new Promise((resolve) => resolve(createEngine(options))),
 }
 
@@ -41,16 +44,37 @@ const silent = 4
 const install = 'npm install onnxruntime-node@1.30.0'
 
 function probe(): Availability {
-  let manifest: string
+  let folder: string
   try {
-    manifest = createRequire(__filename).resolve('onnxruntime-node/package.json')
+    folder = packageFolder()
   } catch {
     return { available: false, reason: 'the package onnxruntime-node is not installed', install }
   }
-  const platform = `${process.platform}/${process.arch}`
-  if (!existsSync(join(dirname(manifest), 'bin/napi-v6', platform, 'onnxruntime_binding.node')))
+  if (!existsSync(join(libraryFolder(folder), 'onnxruntime_binding.node')))
     return { available: false, reason: `onnxruntime-node has no library for ${platform}`, install }
-  return { available: true, version: (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version }
+  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
+  return { available: true, version }
+}
+
+/** Opens the device, which only a thread that may use it should ask for. */
+function probeDevice(device: string): Availability {
+  const found = probe()
+  if (!found.available) return found
+  const ort = loadLibrary()
+  const opened = openDevice(ort, device, sessionOptions(ort, { device, threads: 1 }))
+  if ('reason' in opened) return { available: false, ...opened }
+  opened.dispose()
+  return found
+}
+
+const platform = `${process.platform}/${process.arch}`
+
+function packageFolder(): string {
+  return dirname(createRequire(__filename).resolve('onnxruntime-node/package.json'))
+}
+
+function libraryFolder(folder: string): string {
+  return join(folder, 'bin/napi-v6', platform)
 }
 
 /** The part of onnxruntime-node's native binding that we use; it is the same one its JavaScript wraps. */
@@ -60,6 +84,7 @@ interface Binding {
 }
 interface Session {
   loadModel(path: string, options: object): void
+  loadModel(buffer: ArrayBufferLike, begin: number, length: number, options: object): void
   readonly inputMetadata: readonly ValueMetadata[]
   readonly outputMetadata: readonly ValueMetadata[]
   run(
@@ -99,31 +124,39 @@ function createEngine(options: EngineOptions): Engine {
   const found = probe()
   if (!found.available) throw new Refusal(Code.FAILED_PRECONDITION, `${found.reason}: ${found.install}`)
   const ort = loadLibrary()
-  const sessionOptions = {
-    executionProviders: [providerOf(options.device, ort.binding)],
-    intraOpNumThreads: options.threads,
+  const session = sessionOptions(ort, options)
+  const opened = options.device.startsWith('cpu') ? null : openDevice(ort, options.device, session)
+  if (opened !== null && 'reason' in opened)
+    throw new Refusal(Code.FAILED_PRECONDITION, `${opened.reason}: ${opened.install}`)
+  return {
+    name: 'onnxruntime',
+    load: (file) => new Promise((resolve) => resolve(loadModel(ort, file, session))),
+    dispose: () => opened?.dispose(),
+  }
+}
+
+function sessionOptions(ort: Ort, { device, threads }: EngineOptions): object {
+  const known = ort.binding.listSupportedBackends().map((backend) => backend.name)
+  return {
+    executionProviders: [providerOf(device, known)],
+    intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: silent,
     // A thread that spins between batches would burn the CPU that the front thread needs.
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
   }
-  return {
-    name: 'onnxruntime',
-    load: (file) => new Promise((resolve) => resolve(loadModel(ort, file, sessionOptions))),
-    dispose: () => undefined,
-  }
 }
 
-/** `cpu`, `cuda:1`, `webgpu:0` as onnxruntime names them. */
-function providerOf(device: string, binding: Binding): { name: string; deviceId?: number } {
-  const [name = '', index] = device.split(':')
-  const names = binding.listSupportedBackends().map((backend) => backend.name)
-  if (!names.includes(name))
-    throw new Refusal(
-      Code.FAILED_PRECONDITION,
-      `onnxruntime cannot use device ${device} here; it can use ${names.join(', ')}`,
-    )
-  return index === undefined ? { name } : { name, deviceId: Number(index) }
+/** A session that does nothing: whether the device is there is known before a model needs it, and it stays open between models. */
+function openDevice(ort: Ort, device: string, options: object): Session | Missing {
+  const session = new ort.binding.InferenceSession()
+  const model = smallestModel()
+  try {
+    session.loadModel(model.buffer, model.byteOffset, model.byteLength, options)
+  } catch (error) {
+    return whatIsMissing(device, error, libraryFolder(packageFolder()))
+  }
+  return session
 }
 
 function loadModel(ort: Ort, file: ModelFile, options: object): Model {
@@ -133,7 +166,8 @@ function loadModel(ort: Ort, file: ModelFile, options: object): Model {
   try {
     session.loadModel(file.path, options)
   } catch (error) {
-    throw new Error(`${file.path}: ${(error as Error).message}`, { cause: error })
+    const { message } = error as Error
+    throw new Error(`${file.path}: ${message}`, { cause: engineError(error) })
   }
   const inputs = session.inputMetadata.map((value) => specOf('input', value))
   const outputs = session.outputMetadata.map((value) => specOf('output', value))

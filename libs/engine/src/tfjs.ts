@@ -46,7 +46,7 @@ let library: Promise<TfjsLibrary> | null = null
 async function createEngine(options: EngineOptions): Promise<Engine> {
   const found = probe()
   if (!found.available) throw new Refusal(Code.FAILED_PRECONDITION, `${found.reason}: ${found.install}`)
-  if (options.device !== 'cpu')
+  if (!options.device.startsWith('cpu'))
     throw new Refusal(Code.FAILED_PRECONDITION, `the tfjs engine computes on the cpu, not on ${options.device}`)
   library ??= loadTfjs()
   const tf = await library

@@ -16,7 +16,7 @@ export class Engines {
 
   /** Rejects when no allowed engine takes the format (naming what installs one), or with the engine's own error. */
   async load(file: ModelFile): Promise<{ readonly model: Model; readonly engine: string }> {
-    const kind = engineFor(file.format, this.preferred)
+    const kind = engineFor(file.format, this.preferred, this.options.device)
     let engine = this.created.get(kind.name)
     if (engine === undefined) {
       engine = kind.create(this.options)
