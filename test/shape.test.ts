@@ -124,6 +124,7 @@ describe('foreign things', () => {
     ['lmdb', 'libs/facts'],
     ['onnxruntime-node', 'libs/engine'],
     ['jiti', 'libs/workflow'],
+    ['sharp', 'libs/workflow'],
   ])('%s is known to one file of %s', (name, path) => {
     // The bench measures rivals and bare libraries: it may know anything.
     const knowing = rooms

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { runRepository } from '@millrace/workflow'
-import { Tokeniser, type Piece } from '../repository/workflows/sentence-embedding/1/tokeniser'
+import { runRepository, steps } from '@millrace/workflow'
 import { repositoryFolder } from './repository-folder'
 import { sentenceModelPackage } from './sentence-model'
+
+const { Unigram } = steps
+type Piece = steps.Piece
 
 const pieces = JSON.parse(readFileSync(require.resolve(`${sentenceModelPackage}/dist/vocab.json`), 'utf8')) as Piece[]
 
@@ -19,8 +21,8 @@ const tinyPieces: readonly Piece[] = [
 ]
 
 describe('tokeniser', () => {
-  const tiny = new Tokeniser(tinyPieces)
-  const tokeniser = new Tokeniser(pieces)
+  const tiny = new Unigram(tinyPieces)
+  const tokeniser = new Unigram(pieces)
   const spell = (text: string): string[] => tokeniser.encode(text).map((token) => pieces[token]![0])
 
   test('gives the tokens that the network was published with', () => {
@@ -113,7 +115,7 @@ describe('embeddings', () => {
     const core = (await import('@energetic-ai/core')) as unknown as EnergeticCore
     const { modelSource } = (await import(sentenceModelPackage)) as unknown as EnergeticModel
     const { model } = await modelSource()
-    const tokeniser = new Tokeniser(pieces)
+    const tokeniser = new Unigram(pieces)
     const tokens = sentences.map((text) => tokeniser.encode(text))
     const indices = tokens.flatMap((row, i) => row.map((_, position) => [i, position]))
     const theirs = await model.executeAsync({

