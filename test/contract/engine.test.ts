@@ -1,10 +1,19 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { engines, mlpGraph, writeOnnx, type ModelFile, type Tensor, type Tensors } from '@millrace/engine'
+import {
+  engines,
+  mlpGraph,
+  writeOnnx,
+  writeSavedModel,
+  type ModelFile,
+  type Tensor,
+  type Tensors,
+} from '@millrace/engine'
 import { EngineThread, type LoadedModel } from './support/engine-thread'
 import { computeMlp, makeMlp, rowsFor, type Mlp } from './support/mlp'
 import { distance } from './support/numbers'
+import { mlpNodes } from './support/saved-models'
 import { writeGraphMlp, writeLayersMlp } from './support/tfjs-files'
 
 /*
@@ -26,6 +35,14 @@ const subjects: readonly Subject[] = [
     write: (folder, mlp) => tfjsFile(writeGraphMlp(folder, mlp, false)),
   },
   { engine: 'tfjs', kind: 'layers model', write: (folder, mlp) => tfjsFile(writeLayersMlp(folder, mlp)) },
+  { engine: 'tensorflow', kind: 'SavedModel', write: writeSavedMlp },
+  { engine: 'tensorflow', kind: 'graph model', write: (folder, mlp) => tfjsFile(writeGraphMlp(folder, mlp, true)) },
+  {
+    engine: 'tensorflow',
+    kind: 'graph model without signature',
+    write: (folder, mlp) => tfjsFile(writeGraphMlp(folder, mlp, false)),
+  },
+  { engine: 'tensorflow', kind: 'layers model', write: (folder, mlp) => tfjsFile(writeLayersMlp(folder, mlp)) },
 ]
 
 // float32 sums of 16 products of numbers around 1, in another order.
@@ -84,7 +101,7 @@ for (const subject of subjects) {
 
     test('inspect says the same', async () => {
       const { inputs, outputs } = loaded
-      expect(await thread.inspect(file)).toEqual({ engine: subject.engine, inputs, outputs })
+      expect(await thread.inspect(file, [subject.engine])).toEqual({ engine: subject.engine, inputs, outputs })
     })
 
     test('answers the reference numbers at batch sizes 1 to 33', async () => {
@@ -188,6 +205,11 @@ function writeOnnxMlp(folder: string, mlp: Mlp): ModelFile {
   const path = join(folder, 'model.onnx')
   writeFileSync(path, writeOnnx(mlpGraph({ input: 'features', output: 'score', layers: mlp.layers })))
   return { format: 'onnx', path }
+}
+
+function writeSavedMlp(folder: string, mlp: Mlp): ModelFile {
+  writeFileSync(join(folder, 'saved_model.pb'), writeSavedModel(mlpNodes(mlp)))
+  return { format: 'savedmodel', path: folder }
 }
 
 function tfjsFile(path: string): ModelFile {

@@ -28,6 +28,8 @@ export interface ModelFile {
   readonly format: ModelFormat
   /** Absolute path. */
   readonly path: string
+  /** Of a SavedModel, the signature to run; `serving_default` where it is not said. */
+  readonly signature?: string
 }
 
 export interface EngineOptions {

@@ -15,6 +15,7 @@ export type {
 export { describeSpec } from './check-inputs'
 export { DeviceLost, isDeviceLost, isOutOfMemory, OutOfMemory } from './engine-errors'
 export { engineFor, engines } from './engines'
+export { writeSavedModel, type GraphDef, type NodeDef, type WrittenGraph } from './graph-def'
 export { inspect, type Inspection } from './inspect'
 export { findModelFile } from './model-file'
 export {

@@ -1,18 +1,72 @@
+import { join } from 'node:path'
 import { Code, Refusal } from '@millrace/base'
-import type { EngineKind } from './engine'
+import type { Availability, Engine, EngineKind, EngineOptions, Model, ModelFile } from './engine'
+import { openLibtensorflow, type Libtensorflow } from './libtensorflow'
+import { readSignature } from './saved-model'
+import { findTensorflow, tensorflowLayout, type TensorflowInstall } from './tensorflow-home'
+import { TensorflowModel } from './tensorflow-model'
+import { GraphSession, settleThreads } from './tensorflow-session'
+import { loadTfjsAsGraph } from './tensorflow-tfjs'
 
-const reason = 'the native TensorFlow engine is not in this release'
-
-/** The place of the native TensorFlow engine. It is listed so that a model that needs it is told so by name. */
+/** SavedModels and TFJS models on TensorFlow's own library, the one that tfjs-node runs on: each batch is one C call. */
 export const tensorflow: EngineKind = {
   name: 'tensorflow',
   formats: ['tfjs', 'savedmodel'],
-  probe: () => ({
-    available: false,
-    reason,
-    install:
-      'nothing to install yet: TFJS models run on the `tfjs` engine, a SavedModel runs once it is converted to ' +
-      'TFJS (tensorflowjs_converter) or to ONNX (tf2onnx)',
-  }),
-  create: () => Promise.reject(new Refusal(Code.UNIMPLEMENTED, reason)),
+  probe,
+  create: (options) => new Promise((resolve) => resolve(createEngine(options))),
+}
+
+function probe(): Availability {
+  const home = findTensorflow(process.env)
+  if ('reason' in home) return { available: false, ...home }
+  return { available: true, version: home.version }
+}
+
+/** One a thread. */
+let library: Libtensorflow | null = null
+
+function createEngine(options: EngineOptions): Engine {
+  const home = findTensorflow(process.env)
+  if ('reason' in home) throw new Refusal(Code.FAILED_PRECONDITION, `${home.reason}: ${home.install}`)
+  const [kind] = options.device.split(':')
+  if (kind !== 'cpu' && !(kind === 'cuda' && home.gpu))
+    throw new Refusal(
+      Code.FAILED_PRECONDITION,
+      `the tensorflow engine computes on ${home.gpu ? 'cpu and cuda' : 'the cpu'} here, not on ${options.device}`,
+    )
+  if (library === null) {
+    library = openLibtensorflow(join(home.folder, tensorflowLayout.libraries, 'libtensorflow_cc.so.2'))
+    settleThreads(library, options)
+  }
+  const tf = library
+  return {
+    name: 'tensorflow',
+    load: (file) => loadModel(tf, home, file, options),
+    dispose: () => undefined,
+  }
+}
+
+async function loadModel(
+  tf: Libtensorflow,
+  home: TensorflowInstall,
+  file: ModelFile,
+  options: EngineOptions,
+): Promise<Model> {
+  const open = (folder: string, tags: readonly string[]): GraphSession => openGraph(tf, folder, tags, options)
+  if (file.format === 'tfjs') return loadTfjsAsGraph(home, file, (folder) => open(folder, ['serve']))
+  if (file.format !== 'savedmodel')
+    throw new Refusal(
+      Code.INVALID_ARGUMENT,
+      `the tensorflow engine runs savedmodel and tfjs models, ${file.path} is ${file.format}`,
+    )
+  const { tags, inputs, outputs } = readSignature(file)
+  return new TensorflowModel(file.path, open(file.path, tags), inputs, outputs)
+}
+
+function openGraph(tf: Libtensorflow, folder: string, tags: readonly string[], options: EngineOptions): GraphSession {
+  try {
+    return new GraphSession(tf, folder, tags, options)
+  } catch (error) {
+    throw new Error(`${folder}: ${(error as Error).message}`, { cause: error })
+  }
 }

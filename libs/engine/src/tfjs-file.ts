@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { Code, Refusal } from '@millrace/base'
 import type { io } from '@tensorflow/tfjs-core'
+import { readShards } from './tfjs-weights'
 
 /** A `model.json`, with the kinds of topology that there are told apart. */
 export interface TfjsFile {
@@ -51,23 +51,13 @@ export function fileHandler(core: { io: typeof io }, file: TfjsFile): io.IOHandl
   return {
     load: () =>
       core.io.getModelArtifactsForJSON(file.json, (manifest) =>
-        Promise.resolve([core.io.getWeightSpecs(manifest), readShards(file.path, manifest)]),
+        Promise.resolve([core.io.getWeightSpecs(manifest), readShards(file.path, manifest).map(arrayBufferOf)]),
       ),
   }
 }
 
-function readShards(path: string, manifest: io.WeightsManifestConfig): ArrayBuffer[] {
-  return manifest
-    .flatMap((group) => group.paths)
-    .map((shard) => {
-      let bytes: Buffer
-      try {
-        bytes = readFileSync(join(dirname(path), shard))
-      } catch {
-        throw new Refusal(Code.FAILED_PRECONDITION, `${path} names the weight file ${shard}, which is not beside it`)
-      }
-      return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer
-    })
+function arrayBufferOf(bytes: Buffer): ArrayBuffer {
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer
 }
 
 function kindOf(json: io.ModelJSON): 'graph' | 'layers' | null {

@@ -5,6 +5,7 @@ import type { LayersModel } from '@tensorflow/tfjs-layers'
 import { checkInputs } from './check-inputs'
 import type { Model, ModelFile, Tensor, Tensors, TensorSpec } from './engine'
 import { fileHandler, readTfjsFile, type SignatureTensor, type TfjsFile } from './tfjs-file'
+import type { TfjsPort } from './tfjs-graph'
 import type { TfjsLibrary } from './tfjs-library'
 
 /** A loaded network, whichever kind: tensors in by our input order, tensors out by our output order. */
@@ -16,12 +17,14 @@ interface Network {
     readonly dtype: DenseDType | null
     readonly shape: TensorSpec['shape'] | null
   }[]
+  /** Of a graph, the tensors behind its inputs and outputs. */
+  readonly graph?: { readonly inputs: readonly GraphTensor[]; readonly outputs: readonly GraphTensor[] }
   compute(inputs: Core.Tensor[]): Core.Tensor[] | Promise<Core.Tensor[]>
   dispose(): void
 }
 
 /** Loads a TFJS model. Rejects, naming it, for an operation or dtype that does not run here. */
-export async function loadTfjsModel(tf: TfjsLibrary, modelFile: ModelFile): Promise<Model> {
+export async function loadTfjsModel(tf: TfjsLibrary, modelFile: ModelFile): Promise<TfjsModel> {
   if (modelFile.format !== 'tfjs')
     throw new Refusal(
       Code.INVALID_ARGUMENT,
@@ -37,7 +40,8 @@ export async function loadTfjsModel(tf: TfjsLibrary, modelFile: ModelFile): Prom
   }
 }
 
-class TfjsModel implements Model {
+/** A TFJS model that is run operation by operation. */
+export class TfjsModel implements Model {
   private disposed = false
   readonly inputs: readonly TensorSpec[]
 
@@ -47,6 +51,15 @@ class TfjsModel implements Model {
     readonly outputs: readonly TensorSpec[],
   ) {
     this.inputs = network.inputs
+  }
+
+  /** Of a graph model: names, specs and the graph's own tensors. */
+  graphPorts(): { inputs: TfjsPort[]; outputs: TfjsPort[] } | null {
+    const { graph } = this.network
+    if (graph === undefined) return null
+    const ports = (specs: readonly TensorSpec[], tensors: readonly GraphTensor[]): TfjsPort[] =>
+      specs.map((spec, i) => ({ ...spec, tensor: tensors[i]!.tensorName, graphType: tensors[i]!.graphType }))
+    return { inputs: ports(this.inputs, graph.inputs), outputs: ports(this.outputs, graph.outputs) }
   }
 
   async run(inputs: Tensors): Promise<Tensors> {
@@ -144,9 +157,11 @@ async function loadGraph(tf: TfjsLibrary, file: TfjsFile): Promise<Network> {
 }
 
 /** A declared tensor and the name that TFJS knows it by. */
-interface GraphTensor {
+export interface GraphTensor {
   readonly name: string
   readonly tensorName: string
+  /** `DT_INT64`, where the file says it. */
+  readonly graphType: string | undefined
   readonly dtype: DenseDType | null
   readonly shape: TensorSpec['shape'] | null
 }
@@ -191,6 +206,7 @@ function graphNetwork(file: TfjsFile, model: GraphModel): Network {
   return {
     inputs: inputs.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
     outputs: outputs.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+    graph: { inputs, outputs },
     compute,
     dispose: () => model.dispose(),
   }
@@ -205,6 +221,7 @@ function graphInputs(file: TfjsFile, model: GraphModel): GraphTensor[] {
   return model.inputs.map(({ name, dtype, shape }) => ({
     name,
     tensorName: name,
+    graphType: undefined,
     dtype: dtypeOf(file, 'input', name, dtype),
     shape: shape?.map((n) => (n < 0 ? null : n)) ?? null,
   }))
@@ -217,7 +234,7 @@ function graphOutputs(file: TfjsFile, model: GraphModel, nodes: readonly GraphNo
   const silent = new Set(nodes.filter((node) => node.op === 'NoOp').map((node) => node.name))
   return model.outputs
     .filter(({ name }) => !silent.has(name))
-    .map(({ name }) => ({ name, tensorName: name, dtype: null, shape: null }))
+    .map(({ name }) => ({ name, tensorName: name, graphType: undefined, dtype: null, shape: null }))
 }
 
 function signatureTensor(file: TfjsFile, what: string, name: string, tensor: SignatureTensor): GraphTensor {
@@ -225,6 +242,7 @@ function signatureTensor(file: TfjsFile, what: string, name: string, tensor: Sig
   return {
     name,
     tensorName: what === 'input' ? tensor.name.replace(/:0$/, '') : tensor.name,
+    graphType: tensor.dtype,
     dtype: dtypeOf(file, what, name, tensor.dtype),
     shape:
       tensorShape === undefined || tensorShape.unknownRank === true

@@ -34,7 +34,7 @@ const doors = {
     return last
   },
   dispose: ({ model }) => models[model].dispose(),
-  inspect: ({ file }) => inspect(file),
+  inspect: ({ file, engines }) => inspect(file, engines),
   tensors: () => require('@tensorflow/tfjs-core').memory().numTensors,
   // Native memory is given back by finalizers, which run in later turns of the event loop than the collection.
   async memory() {

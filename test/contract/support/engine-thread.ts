@@ -34,7 +34,7 @@ export class EngineThread {
   run = (model: number, inputs: Tensors) => this.ask<Tensors>('run', { model, inputs })
   runMany = (model: number, inputs: Tensors, times: number) => this.ask<Tensors>('runMany', { model, inputs, times })
   dispose = (model: number) => this.ask<void>('dispose', { model })
-  inspect = (file: ModelFile) => this.ask<Inspection>('inspect', { file })
+  inspect = (file: ModelFile, engines: readonly string[] = []) => this.ask<Inspection>('inspect', { file, engines })
   tensors = () => this.ask<number>('tensors', {})
   memory = () => this.ask<{ external: number; arrayBuffers: number }>('memory', {})
   listeners = () => this.ask<number>('listeners', {})

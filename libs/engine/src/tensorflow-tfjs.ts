@@ -1,0 +1,74 @@
+import { join } from 'node:path'
+import { difference } from './compare-models'
+import type { Model, ModelFile } from './engine'
+import { digestOf, findGraph, keepGraph, withGraph } from './graph-cache'
+import { writeSavedModel, type WrittenGraph } from './graph-def'
+import { enginesFolder, tensorflowPins, type TensorflowInstall } from './tensorflow-home'
+import { TensorflowModel } from './tensorflow-model'
+import type { GraphSession } from './tensorflow-session'
+import { readTfjsFile, type TfjsFile } from './tfjs-file'
+import { graphOfTfjs } from './tfjs-graph'
+import { loadTfjsModel, type TfjsModel } from './tfjs-model'
+import { loadTfjsNode } from './tfjs-node'
+import { decodeWeights, readShards } from './tfjs-weights'
+
+/** Raised when what is written from a model changes: graphs that an older release wrote are not found again. */
+const writerVersion = 1
+
+/**
+ * A TFJS model as one graph: written at the first load and compared with the run operation by operation, found again
+ * afterwards. A model of which no graph can be written, or whose graph does not agree, runs operation by operation, with a
+ * warning that says why. Rejects when the model runs in neither way.
+ *
+ * @param open loads a SavedModel's folder
+ */
+export async function loadTfjsAsGraph(
+  home: TensorflowInstall,
+  modelFile: ModelFile,
+  open: (folder: string) => GraphSession,
+): Promise<Model> {
+  const file = readTfjsFile(modelFile.path)
+  const shards = readShards(file.path, file.json.weightsManifest)
+  const folder = join(enginesFolder(process.env), 'graphs')
+  const key = digestOf(`${writerVersion} ${tensorflowPins.tensorflow}`, JSON.stringify(file.json), ...shards)
+  const found = findGraph(folder, key)
+  if (found !== null && 'inputs' in found.entry)
+    return new TensorflowModel(file.path, open(found.path), found.entry.inputs, found.entry.outputs)
+
+  const plain = await loadTfjsModel(loadTfjsNode(home), modelFile)
+  if (found === null) {
+    try {
+      const written = write(file, shards, plain)
+      const bytes = writeSavedModel(written)
+      const session = withGraph(bytes, open)
+      const model = new TensorflowModel(file.path, session, written.inputs, written.outputs)
+      const where = await difference(model, plain)
+      if (where === null) {
+        plain.dispose()
+        keepGraph(folder, key, bytes, { inputs: written.inputs, outputs: written.outputs })
+        return model
+      }
+      model.dispose()
+      return slowly(plain, file, where, () => keepGraph(folder, key, new Uint8Array(0), { reason: where }))
+    } catch (error) {
+      const reason = (error as Error).message
+      return slowly(plain, file, reason, () => keepGraph(folder, key, new Uint8Array(0), { reason }))
+    }
+  }
+  return slowly(plain, file, (found.entry as { reason: string }).reason)
+}
+
+function slowly(plain: Model, file: TfjsFile, reason: string, keep?: () => void): Model {
+  keep?.()
+  process.emitWarning(
+    `${file.path} runs operation by operation, not as one graph, which costs several times more: ${reason}`,
+  )
+  return plain
+}
+
+function write(file: TfjsFile, shards: readonly Buffer[], plain: TfjsModel): WrittenGraph {
+  const ports = plain.graphPorts()
+  if (ports === null) throw new Error('layers models are not written yet')
+  const weights = decodeWeights(file.json.weightsManifest, shards)
+  return graphOfTfjs(file.json.modelTopology as object, weights, ports.inputs, ports.outputs)
+}
