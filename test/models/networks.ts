@@ -92,7 +92,13 @@ export const networks: readonly Network[] = [
     name: 'fuel-economy',
     format: 'onnx',
     tolerance: 1e-5,
-    rows: () => Promise.resolve(cars().map((features) => ({ features }))),
+    rows: () => Promise.resolve(carFeatures().map((features) => ({ features }))),
+  },
+  {
+    name: 'car-origin',
+    format: 'savedmodel',
+    tolerance: 1e-5,
+    rows: () => Promise.resolve(['', 'of words never seen', ...carNames()].map((name) => ({ name }))),
   },
   {
     name: 'recommender',
@@ -136,11 +142,21 @@ const sentences = [
   '🎉',
 ]
 
-/** The cars of `vega-datasets` as the trees take them. */
-function cars(): Float32Array[] {
+function readCars(): readonly Readonly<Record<string, number | string | null>>[] {
   const path = join(dirname(require.resolve('vega-datasets')), '../data/cars.json')
-  const all = JSON.parse(readFileSync(path, 'utf8')) as Readonly<Record<string, number | string | null>>[]
-  return all
+  return JSON.parse(readFileSync(path, 'utf8')) as ReturnType<typeof readCars>
+}
+
+/** Of `vega-datasets`, as its owner knows them. */
+function carNames(): string[] {
+  return readCars()
+    .filter((_, i) => i % 5 === 0)
+    .map((car) => car['Name'] as string)
+}
+
+/** The same cars as the trees take them. */
+function carFeatures(): Float32Array[] {
+  return readCars()
     .map((car) => [
       ...['Cylinders', 'Displacement', 'Horsepower', 'Weight_in_lbs', 'Acceleration'].map((name) => car[name]),
       Number(String(car['Year']).slice(0, 4)),
