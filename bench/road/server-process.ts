@@ -5,7 +5,7 @@ import { openLog, readConfig, startServer } from '@millrace/server'
 async function main(): Promise<void> {
   const config = readConfig(
     { MILLRACE_PORT: '0', MILLRACE_ADMIN_PORT: '0', MILLRACE_LOG_LEVEL: 'warn', ...process.env },
-    { repository: join(__dirname, '../../repository'), cpus: [] },
+    { repository: join(__dirname, '../../repository') },
   )
   const server = await startServer(config, openLog('warn'))
   process.send!({ port: server.port })

@@ -26,7 +26,7 @@ export class InProcessRoad {
   }
 
   constructor() {
-    const config = readConfig({}, { repository: 'none', cpus: [] })
+    const config = readConfig({}, { repository: 'none' })
     const version = serveVersion(
       {
         name: 'mlp-64',

@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks'
 import { Arena } from '@millrace/base'
 import { Header, layoutSlab } from '@millrace/batch'
 import type { Model } from '@millrace/engine'
+import { makeSeats } from '@millrace/pool'
 import type { RunTask } from '@millrace/worker'
 import { createHandler, startThread } from '@millrace/worker/in-process'
 import { figure, median, table } from '../report'
@@ -26,7 +27,7 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     memory: arena.memory,
     repository: join(__dirname, '../../repository'),
     device: 'cpu',
-    cpus: [],
+    seats: makeSeats([[]]),
     engines: [],
     engineThreads: 1,
   })

@@ -159,6 +159,7 @@ describe.each(['uws', 'node'])('MILLRACE_TRANSPORT=%s', (transport) => {
 
 test('threads are pinned to the CPUs of their pool, as the kernel tells', async () => {
   const served = await serve({
+    MILLRACE_PINNING: 'cpu',
     MILLRACE_POOL_CPU_CPUS: '0',
     MILLRACE_POOL_CPU_THREADS: '2',
     MILLRACE_LOG_LEVEL: 'silent',

@@ -1,9 +1,9 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client, type ClientOptions } from '@millrace/client'
+import { readTopology } from '@millrace/pool'
 import { openLog, readConfig, startServer, type LaneSnapshot, type Server } from '@millrace/server'
 
 /*
@@ -40,15 +40,17 @@ const open = new Set<{ readonly server: Server; readonly clients: Client[] }>()
 
 /** Starts a server of `env` over a repository. */
 export async function serve(env: Readonly<Record<string, string>> = {}, repository = fixtures): Promise<Served> {
-  const cpus = Array.from({ length: availableParallelism() }, (_, cpu) => cpu)
   const variables = {
     MILLRACE_PORT: '0',
     MILLRACE_ADMIN_PORT: '0',
     MILLRACE_LOG_LEVEL: 'silent',
     MILLRACE_ARENA_BYTES: '64MiB',
+    // Test files run beside each other: nobody has CPUs for himself, and nobody counts on them.
+    MILLRACE_PINNING: 'off',
+    MILLRACE_OVERSUBSCRIBE: 'yes',
     ...env,
   }
-  const config = readConfig(variables, { repository, cpus })
+  const config = readConfig(variables, { repository, topology: readTopology() })
   const logged: string[] = []
   const record = (fields: unknown, message?: string): void => void logged.push(message ?? String(fields))
   const log = Object.assign(openLog('silent'), { info: record, warn: record, error: record })

@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { enginesFolder } from '@millrace/engine'
-import { affinityOf } from '@millrace/pool'
+import { readTopology } from '@millrace/pool'
 import { readConfig, type Config } from '@millrace/server'
 
 /** The demo, where it is beside this package: what is served when nothing else is said. */
@@ -11,8 +10,7 @@ const demo = join(__dirname, '../../demo/repository')
 /** The configuration of the environment; `--repository` before MILLRACE_REPOSITORY before the demo. */
 export function configuration(repository: string | undefined): Config {
   const env = repository === undefined ? process.env : { ...process.env, MILLRACE_REPOSITORY: resolve(repository) }
-  const cpus = affinityOf(process.pid, process.pid) ?? Array.from({ length: availableParallelism() }, (_, cpu) => cpu)
-  const defaults = { enginesFolder: enginesFolder(process.env), cpus: [...cpus] }
+  const defaults = { enginesFolder: enginesFolder(process.env), topology: readTopology() }
   return readConfig(env, { ...defaults, ...(existsSync(demo) ? { repository: demo } : {}) })
 }
 

@@ -26,7 +26,7 @@ type Route = (supervisor: Supervisor, req: IncomingMessage) => Promise<Answer>
 
 const routes: Readonly<Record<string, Route>> = {
   'GET /metrics': async (supervisor) => {
-    const answered = await supervisor.snapshots()
+    const answered = await supervisor.snapshots('scrape')
     const counted = sumOf(supervisor.retired, supervisor.lastSnapshots)
     const body = await metricsPage(answered, counted, supervisor.lanes, supervisor.restarts)
     return { status: 200, contentType: metricsContentType, body }
@@ -44,6 +44,10 @@ const routes: Readonly<Record<string, Route>> = {
     const [first] = await supervisor.snapshots()
     return { status: 200, body: { workflows: first?.workflows ?? [] } }
   },
+  'GET /v1/pools': async (supervisor) => ({
+    status: 200,
+    body: { seating: supervisor.config.seating, lanes: await supervisor.seats() },
+  }),
   'GET /v1/rules': async (supervisor) => ({ status: 200, body: await supervisor.askAny('rules') }),
   'POST /v1/explain': async (supervisor, req) => ({
     status: 200,

@@ -1,6 +1,8 @@
+import { flatTopology, type Topology } from '@millrace/pool'
 import { ConfigError, describeConfig, readConfig } from './config'
 
-const defaults = { repository: 'models', cpus: [0, 1, 2, 3] }
+const topology = flatTopology([0, 1, 2, 3])
+const defaults = { repository: 'models', topology }
 // Small, so that the check against the memory of the machine says nothing.
 const small = { MILLRACE_ARENA_BYTES: '32MiB' }
 
@@ -8,19 +10,19 @@ test('defaults', () => {
   const config = readConfig(small, defaults)
   expect(config).toMatchObject({ port: 8080, lanes: 1, arenaBytes: 2 ** 25, repository: 'models' })
   expect(config.pools).toEqual([
-    { name: 'cpu', device: 'cpu', cpus: [0, 1, 2, 3], threads: 3, inFlight: 2, engines: [] },
+    { name: 'cpu', device: 'cpu', cpus: [], threads: 3, engineThreads: 1, inFlight: 2, engines: [] },
   ])
   expect(JSON.parse(JSON.stringify(config))).toEqual(config)
 })
 
 test('pools, lanes, lists', () => {
-  const env = { ...small, MILLRACE_POOLS: 'cpu,big-one', MILLRACE_POOL_BIG_ONE_CPUS: '0-1,3', MILLRACE_LANES: 'auto' }
+  const env = { ...small, MILLRACE_POOLS: 'cpu,big-one', MILLRACE_POOL_BIG_ONE_CPUS: '1-2' }
   const config = readConfig(env, defaults)
-  expect(config.lanes).toBe(2)
-  expect(config.pools[1]).toMatchObject({ name: 'big-one', cpus: [0, 1, 3], threads: 1 })
+  expect(config.pools[1]).toMatchObject({ name: 'big-one', cpus: [1, 2], threads: 2 })
+  expect(config.seating.lanes).toEqual([{ cpus: [0, 1, 2, 3], nodes: [0], front: [0], pools: [[[3]], [[1], [2]]] }])
   const rows = describeConfig(config, env)
   expect(rows.find((row) => row.name === 'MILLRACE_POOL_BIG_ONE_CPUS')).toMatchObject({
-    value: '0,1,3',
+    value: '1,2',
     source: 'environment',
   })
   expect(rows.find((row) => row.name === 'MILLRACE_PORT')).toMatchObject({ value: '8080', source: 'default' })
@@ -43,7 +45,7 @@ test('every problem at once, with the nearest name', () => {
     ...small,
     MILLRACE_PROT: '1',
     MILLRACE_PORT: 'x',
-    MILLRACE_POOL_CPU_DEVICE: 'cuda:0',
+    MILLRACE_POOL_CPU_DEVICE: 'cuda:x',
     MILLRACE_SLAB_BYTES_MAX: '32MiB',
   }
   let error: unknown
@@ -56,5 +58,72 @@ test('every problem at once, with the nearest name', () => {
   const problems = (error as ConfigError).problems
   expect(problems).toHaveLength(4)
   expect(problems.join('\n')).toMatch(/MILLRACE_PROT: .* MILLRACE_PORT/)
-  expect(problems.join('\n')).toMatch(/cuda:0.*not available/)
+  expect(problems.join('\n')).toMatch(/MILLRACE_POOL_CPU_DEVICE="cuda:x": 'cuda:x' is not a cuda device such as cuda:0/)
+})
+
+describe('devices and CPUs', () => {
+  const withGpus = (count: number): Topology => ({ ...topology, gpus: Array<null>(count).fill(null) })
+  const problemsOf = (env: Record<string, string>, machine: Topology = withGpus(2)): string[] => {
+    try {
+      readConfig({ ...small, ...env }, { ...defaults, topology: machine })
+      return []
+    } catch (error) {
+      return (error as ConfigError).problems
+    }
+  }
+
+  test('lanes by themselves: one for each core pair, or for each CUDA device', () => {
+    const auto = { ...small, MILLRACE_LANES: 'auto' }
+    expect(readConfig(auto, defaults)).toMatchObject({ lanes: 2, pools: [{ threads: 1 }] })
+    const gpus = readConfig({ ...auto, MILLRACE_POOL_CPU_DEVICE: 'cuda:1,0' }, { ...defaults, topology: withGpus(2) })
+    expect(gpus).toMatchObject({ lanes: 2, pools: [{ device: 'cuda:0-1', threads: 1 }] })
+  })
+
+  test('CPUs of the device are those of the pool', () => {
+    const config = readConfig({ ...small, MILLRACE_POOL_CPU_DEVICE: 'cpu:2-3' }, defaults)
+    expect(config.pools[0]).toMatchObject({ device: 'cpu:2-3', cpus: [2, 3], threads: 2 })
+    expect(problemsOf({ MILLRACE_POOL_CPU_DEVICE: 'cpu:2-3', MILLRACE_POOL_CPU_CPUS: '2,3' })).toEqual([])
+    expect(problemsOf({ MILLRACE_POOL_CPU_DEVICE: 'cpu:2-3', MILLRACE_POOL_CPU_CPUS: '1' })).toEqual([
+      'MILLRACE_POOL_CPU_CPUS: is not what MILLRACE_POOL_CPU_DEVICE=cpu:2-3 says; set one of the two',
+    ])
+    expect(problemsOf({ MILLRACE_POOL_CPU_DEVICE: 'cpu:3-5' })).toEqual([
+      'MILLRACE_POOL_CPU_DEVICE: this process may not use CPU 4, 5',
+    ])
+  })
+
+  test('CUDA devices and lanes that do not match', () => {
+    const two = { MILLRACE_POOLS: 'a,b', MILLRACE_POOL_A_DEVICE: 'cuda:0', MILLRACE_POOL_B_DEVICE: 'cuda:1' }
+    expect(problemsOf(two)).toEqual([
+      expect.stringMatching(/^MILLRACE_POOL_B_DEVICE: a lane has one CUDA device.*pool a/),
+    ])
+    expect(problemsOf({ MILLRACE_POOL_CPU_DEVICE: 'cuda:0,1', MILLRACE_LANES: '3' })).toEqual([
+      'MILLRACE_POOL_CPU_DEVICE=cuda:0-1: a lane has one CUDA device, and 3 lanes do not share 2 evenly: ' +
+        'set MILLRACE_LANES=auto, 2 or a multiple of it',
+    ])
+    expect(problemsOf({ MILLRACE_POOL_CPU_DEVICE: 'cuda:0,1', MILLRACE_LANES: '2' })).toEqual([])
+  })
+
+  test('CUDA devices that are not there, of the machine or of what is visible', () => {
+    const one = { MILLRACE_POOL_CPU_DEVICE: 'cuda:1' }
+    expect(problemsOf(one, withGpus(0))).toEqual(['MILLRACE_POOL_CPU_DEVICE=cuda:1: this machine has no CUDA device'])
+    expect(problemsOf({ ...one, CUDA_VISIBLE_DEVICES: '1' })).toEqual([
+      'MILLRACE_POOL_CPU_DEVICE=cuda:1: CUDA_VISIBLE_DEVICES=1 has CUDA devices 0 to 0',
+    ])
+    expect(problemsOf({ ...one, CUDA_VISIBLE_DEVICES: 'GPU-1f,GPU-2e' })).toEqual([])
+    // Nothing is known: the engine will say.
+    expect(problemsOf(one, topology)).toEqual([])
+  })
+
+  test('more engine threads than CPUs: only when it is meant', () => {
+    const env = { MILLRACE_POOL_CPU_THREADS: '2', MILLRACE_POOL_CPU_ENGINE_THREADS: '3' }
+    expect(problemsOf(env)).toEqual([
+      'MILLRACE_POOL_CPU_ENGINE_THREADS: 2 threads of 3 engine threads need 6 CPUs; CPUs 0-3 are 4: ' +
+        'set fewer, or MILLRACE_OVERSUBSCRIBE=yes',
+    ])
+    const meant = readConfig({ ...small, ...env, MILLRACE_OVERSUBSCRIBE: 'yes' }, defaults)
+    expect(meant.warnings).toEqual([expect.stringMatching(/need 6 CPUs; CPUs 0-3 are 4; they take turns$/)])
+    // Nobody asked for the second thread of the only CPU.
+    const gpu = { ...small, MILLRACE_POOLS: 'cpu,gpu', MILLRACE_POOL_GPU_DEVICE: 'webgpu:0' }
+    expect(readConfig(gpu, { ...defaults, topology: flatTopology([0]) }).warnings).toHaveLength(2)
+  })
 })

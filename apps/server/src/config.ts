@@ -1,4 +1,6 @@
 import { freemem } from 'node:os'
+import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
+import { checkCuda, checkSeating, wishOf } from './pool-config'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
 
 /** What a server is told by its environment. Plain data: it crosses process boundaries. */
@@ -11,9 +13,16 @@ export interface Config {
   /** Where engines that are installed apart are looked for. */
   enginesFolder: string
   lanes: number
+  pinning: 'auto' | 'cpu' | 'lane' | 'off'
+  siblings: 'last' | 'out'
+  oversubscribe: 'no' | 'yes'
   transport: 'auto' | 'uws' | 'node'
   logLevel: string
   pools: PoolConfig[]
+  /** Who sits where on this machine. */
+  seating: Seating
+  /** What is allowed and may not be meant. */
+  warnings: string[]
   arenaBytes: number
   slabBytesMax: number
   /** Bytes a row's strings are given in a slab. */
@@ -30,11 +39,14 @@ export interface Config {
 
 export interface PoolConfig {
   name: string
+  /** As `formatDevice` writes it; of several GPUs each lane has one. */
   device: string
-  /** CPUs its threads may be pinned to; empty: not pinned. */
+  /** CPUs of its threads; empty: any. */
   cpus: number[]
   /** Threads in each lane. */
   threads: number
+  /** CPUs that the engine of one thread uses. */
+  engineThreads: number
   /** Batches that one thread holds at once. */
   inFlight: number
   /** Engines in order of preference; empty: all. */
@@ -44,8 +56,8 @@ export interface PoolConfig {
 export interface ConfigDefaults {
   repository?: string
   enginesFolder?: string
-  /** CPUs this process may use; empty when that is not known. */
-  cpus: number[]
+  /** The machine; without it nothing is known of CPUs, and nothing is pinned. */
+  topology?: Topology
 }
 
 export class ConfigError extends Error {
@@ -71,24 +83,38 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
   const poolNames = raw('MILLRACE_POOLS') as string[]
   checkPoolNames(poolNames, problems)
   checkNames(env, poolNames, problems)
-  const cpuCount = Math.max(1, defaults.cpus.length)
-  const lanesWanted = raw('MILLRACE_LANES') as number | 'auto'
-  const lanes = lanesWanted === 'auto' ? Math.max(1, Math.floor(cpuCount / 2)) : lanesWanted
-  const pools = poolNames.map((name): PoolConfig => {
+  const topology = defaults.topology ?? flatTopology([])
+  const read = poolNames.map((name) => {
     const of = (part: string): unknown => raw(poolPrefix + part, poolVariable(name, part))
-    const device = of('DEVICE') as string
-    if (device !== 'cpu') {
-      problems.push(
-        `${poolVariable(name, 'DEVICE')}=${JSON.stringify(device)}: is not available in this release, which has cpu`,
-      )
-    }
-    const wanted = of('CPUS') as number[]
-    const foreign = defaults.cpus.length === 0 ? [] : wanted.filter((cpu) => !defaults.cpus.includes(cpu))
-    if (foreign.length > 0)
-      problems.push(`${poolVariable(name, 'CPUS')}: this process may not use CPU ${foreign.join(', ')}`)
-    const cpus = wanted.length > 0 ? wanted : [...defaults.cpus]
-    const threads = (of('THREADS') as number | undefined) ?? Math.max(1, Math.floor((cpus.length || 1) / lanes) - 1)
-    return { name, device, cpus, threads, inFlight: of('IN_FLIGHT') as number, engines: of('ENGINES') as string[] }
+    const wish = wishOf(
+      {
+        name,
+        device: of('DEVICE') as string,
+        cpus: of('CPUS') as number[],
+        threads: of('THREADS') as number | undefined,
+        engineThreads: of('ENGINE_THREADS') as number,
+      },
+      topology,
+      problems,
+    )
+    return { wish, inFlight: of('IN_FLIGHT') as number, engines: of('ENGINES') as string[] }
+  })
+  const wishes: Wishes = {
+    lanes: raw('MILLRACE_LANES') as number | 'auto',
+    pools: read.map(({ wish }) => wish),
+    siblings: str('SIBLINGS') as Wishes['siblings'],
+    pinning: str('PINNING') as Wishes['pinning'],
+  }
+  const seating = seat(topology, wishes)
+  const lanes = seating.lanes.length
+  const oversubscribe = str('OVERSUBSCRIBE') as Config['oversubscribe']
+  const warnings: string[] = []
+  checkCuda(wishes.pools, lanes, topology, env['CUDA_VISIBLE_DEVICES'], problems)
+  checkSeating(seating, wishes.pools, oversubscribe === 'yes', problems, warnings)
+  const pools = read.map(({ wish, inFlight, engines }, p): PoolConfig => {
+    const { name, device, engineThreads } = wish
+    const threads = seating.threads[p]!
+    return { name, device: formatDevice(device), cpus: [...wish.cpus], threads, engineThreads, inFlight, engines }
   })
   const config: Config = {
     host: str('HOST'),
@@ -98,9 +124,14 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     repository: env['MILLRACE_REPOSITORY'] ?? defaults.repository ?? '',
     enginesFolder: env['MILLRACE_ENGINES_FOLDER'] ?? defaults.enginesFolder ?? '',
     lanes,
+    pinning: wishes.pinning,
+    siblings: wishes.siblings,
+    oversubscribe,
     transport: raw('MILLRACE_TRANSPORT') as Config['transport'],
     logLevel: str('LOG_LEVEL'),
     pools,
+    seating,
+    warnings,
     arenaBytes: num('ARENA_BYTES'),
     slabBytesMax: num('SLAB_BYTES_MAX'),
     slabStringBytes: num('SLAB_STRING_BYTES'),

@@ -1,4 +1,5 @@
 export { ConfigError, describeConfig, readConfig, type Config, type ConfigRow, type PoolConfig } from './config'
+export type { LaneSeats, Seated } from './lane-seats'
 export { variables, type Variable } from './variables'
 export { openLog, type Log } from './log'
 export { startServer, type Server } from './server'

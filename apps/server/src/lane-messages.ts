@@ -6,7 +6,7 @@ export type ToLane =
   | { readonly kind: 'ask'; readonly id: number; readonly what: Question; readonly request?: unknown }
   | { readonly kind: 'drain' }
 
-export type Question = 'snapshot' | 'rules' | 'explain'
+export type Question = 'snapshot' | 'scrape' | 'seats' | 'rules' | 'explain'
 
 /** From a lane to its supervisor. */
 export type FromLane =

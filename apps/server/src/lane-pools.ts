@@ -1,25 +1,37 @@
 import type { Arena } from '@millrace/base'
-import { cpusOfLane, formatCpus, Pool } from '@millrace/pool'
+import { deviceOfLane, formatCpus, formatDevice, makeSeats, parseDevice, Pool, type Seats } from '@millrace/pool'
 import type { VersionDescription } from '@millrace/workflow'
 import type { DescribeTask, ThreadDescription, WorkerData } from '@millrace/worker'
 import type { Config, PoolConfig } from './config'
 import type { Log } from './log'
 
-/** Starts the threads of one pool on the CPUs of its lane. A pool that cannot replace a thread ends the process. */
+/** A pool that runs, with what of it is this lane's. */
+export interface LanePool {
+  readonly pool: Pool
+  readonly seats: Seats
+  /** As operators know it: `cuda:1` is one GPU of the machine. */
+  readonly device: string
+}
+
+/** Starts the threads of a lane's pool on their seats. A pool that cannot replace a thread ends the process. */
 export function openPool(
-  config: PoolConfig,
+  p: number,
   lane: number,
-  { lanes, repository, startTimeoutMs }: Config,
+  { pools, seating, repository, startTimeoutMs }: Config,
   arena: Arena,
   log: Log,
-): Pool {
+): LanePool {
+  const config = pools[p]!
+  const seats = makeSeats(seating.lanes[lane]!.pools[p]!)
+  const device = deviceOfLane(parseDevice(config.device), lane)
   const workerData: WorkerData = {
     memory: arena.memory,
     repository,
-    device: config.device,
-    cpus: cpusOfLane(config.cpus, lane, lanes),
+    // Of the GPUs of the machine this process sees one, which is its first.
+    device: device.kind === 'cpu' ? 'cpu' : device.kind === 'cuda' ? 'cuda:0' : formatDevice(device),
+    seats,
     engines: config.engines,
-    engineThreads: 1,
+    engineThreads: config.engineThreads,
   }
   let replacing: NodeJS.Timeout | undefined
   const pool = new Pool({
@@ -28,6 +40,7 @@ export function openPool(
     workerData,
     threads: config.threads,
     batchesPerThread: config.inFlight,
+    seats,
     onLost: (reason) => {
       log.error(
         { pool: config.name, err: reason },
@@ -46,11 +59,11 @@ export function openPool(
       replacing = undefined
     },
   })
-  return pool
+  return { pool, seats, device: formatDevice(device) }
 }
 
 /** What every thread of a pool loaded, when all have. */
-export async function describe(pool: Pool): Promise<readonly ThreadDescription[]> {
+export async function describe({ pool }: LanePool): Promise<readonly ThreadDescription[]> {
   const task: DescribeTask = { kind: 'describe' }
   // The first tasks of a pool go to the least busy thread: one to each.
   return Promise.all(Array.from({ length: pool.threads }, () => pool.run<ThreadDescription>(task)))

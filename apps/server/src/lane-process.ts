@@ -1,4 +1,6 @@
+import { stat } from 'node:fs/promises'
 import { Refusal } from '@millrace/base'
+import { pinProcess } from '@millrace/pool'
 import { Lane } from './lane'
 import type { FromLane, Question, ToLane } from './lane-messages'
 import { openLog, type Log } from './log'
@@ -23,6 +25,7 @@ process.on('SIGTERM', () => void end())
 async function start({ lane: index, config }: ToLane & { kind: 'start' }): Promise<void> {
   log = openLog(config.logLevel, { lane: index })
   try {
+    await stayTogether(config.seating.lanes[index]!.cpus)
     lane = await Lane.start(config, index, log)
     tell({ kind: 'ready', port: lane.port })
   } catch (error) {
@@ -30,6 +33,17 @@ async function start({ lane: index, config }: ToLane & { kind: 'start' }): Promi
     process.exitCode = 1
     process.disconnect?.()
   }
+}
+
+/**
+ * Pins what the process has: the threads of V8, and those of libuv, which start with the first call that needs them
+ * and would have the CPUs of whoever made it.
+ */
+async function stayTogether(cpus: readonly number[]): Promise<void> {
+  if (cpus.length === 0) return
+  await stat(__filename)
+  const { error } = pinProcess(cpus)
+  if (error !== null) log.warn(`the lane is not pinned: ${error}`)
 }
 
 async function end(): Promise<void> {

@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks'
 import { Arena, Code } from '@millrace/base'
-import type { Pool } from '@millrace/pool'
+import { pinThread } from '@millrace/pool'
 import { compileRules, type Rules, type Table } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
 import { readRepository, type VersionDescription } from '@millrace/workflow'
@@ -8,7 +8,8 @@ import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { RoadDoor } from './door'
 import { explainRequest } from './explain'
-import { describe, descriptionOf, logPinning, openPool } from './lane-pools'
+import { describe, descriptionOf, logPinning, openPool, type LanePool } from './lane-pools'
+import { seatsOf, type LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
@@ -33,7 +34,7 @@ export interface LaneParts {
   /** By version index; `versions` has null where one is not ready. */
   readonly descriptions: readonly VersionDescription[]
   readonly versions: readonly (ServedVersion | null)[]
-  readonly pools: readonly Pool[]
+  readonly pools: readonly LanePool[]
   readonly road: Road
   readonly transport: Transport
   readonly eventLoop: IntervalHistogram
@@ -57,7 +58,7 @@ export class Lane {
       throw new Error(`there is nothing to serve: ${repository.problems.join('; ') || `${repository.path} is empty`}`)
     for (const problem of repository.problems) log.warn(problem)
     const arena = new Arena(config.arenaBytes, slabBytesMin)
-    const pools = config.pools.map((pool) => openPool(pool, index, config, arena, log))
+    const pools = config.pools.map((_, p) => openPool(p, index, config, arena, log))
     try {
       const described = await inTime(
         config.startTimeoutMs,
@@ -81,7 +82,7 @@ export class Lane {
         arena,
         versions,
         table,
-        pools: pools.map((pool, p): RoadPool => {
+        pools: pools.map(({ pool }, p): RoadPool => {
           const served = versions.filter((version, v) => version !== null && readyOn[p]![v] === true)
           return {
             pool,
@@ -100,13 +101,15 @@ export class Lane {
         },
         log,
       )
+      // Last: threads that were started until now may run on all CPUs of the lane, not on this one alone.
+      pinFront(config, index, log)
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
       const stopRamps = followRamps(table)
       const served = { descriptions, versions, pools, road, transport, eventLoop, stopRamps }
       return new Lane({ index, config, rules, table, arena, ...served }, log)
     } catch (error) {
-      await Promise.all(pools.map((pool) => pool.close()))
+      await Promise.all(pools.map(({ pool }) => pool.close()))
       throw error
     }
   }
@@ -133,7 +136,7 @@ export class Lane {
     eventLoop.disable()
     stopRamps()
     // What still runs, runs for nobody.
-    await Promise.all(pools.map((pool) => pool.close(0)))
+    await Promise.all(pools.map(({ pool }) => pool.close(0)))
   }
 
   rules(): unknown {
@@ -141,8 +144,20 @@ export class Lane {
     return { version: table.version, ...rules }
   }
 
+  /** Which thread sits where, as the kernel tells. */
+  seats(): LaneSeats {
+    return seatsOf(this.parts)
+  }
+
   snapshot(): LaneSnapshot {
     return snapshotOf(this.parts)
+  }
+
+  /** A snapshot whose event-loop delays are those since the scrape before it; the next one begins anew. */
+  scrape(): LaneSnapshot {
+    const snapshot = snapshotOf(this.parts)
+    this.parts.eventLoop.reset()
+    return snapshot
   }
 
   /** Which rule decides for a request of the JSON twin, and why each other one does not. Throws a Refusal. */
@@ -159,6 +174,11 @@ export class Lane {
     )
     return { ...explained, decision: { ...decision, ready }, rules_version: table.version }
   }
+}
+
+function pinFront({ seating }: Config, lane: number, log: Log): void {
+  const { error } = pinThread(seating.lanes[lane]!.front)
+  if (error !== null) log.warn(`the front thread is not pinned: ${error}`)
 }
 
 /** Resolves when it holds, or when the time is over. */

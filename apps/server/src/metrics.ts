@@ -83,10 +83,11 @@ export async function metricsPage(
     registers: [registry],
   })
   for (const { lane, pool, count } of counted.threadRestarts.values()) replaced.inc({ lane, pool }, count)
-  const delay = gauge('millrace_event_loop_delay_seconds', "Delay of the front thread's event loop.", [
-    'lane',
-    'quantile',
-  ])
+  const delay = gauge(
+    'millrace_event_loop_delay_seconds',
+    "Delay of the front thread's event loop since the last scrape.",
+    ['lane', 'quantile'],
+  )
   const rss = gauge('millrace_lane_rss_bytes', 'Resident memory of the lane.', ['lane'])
   const state = gauge('millrace_workflow_version_ready', '1 when the version is ready on the lane.', [
     'lane',

@@ -56,6 +56,7 @@ export interface LaneSnapshot {
     /** Threads replaced since the start. */
     readonly restarts: number
   }[]
+  /** Since the last scrape. */
   readonly eventLoopDelayUs: { readonly mean: number; readonly p99: number; readonly max: number }
   readonly rssBytes: number
   readonly workflows: readonly VersionDescription[]
@@ -100,9 +101,9 @@ export function snapshotOf(parts: LaneParts): LaneSnapshot {
     arena: { usedBytes: arena.usedBytes, usedSlabs: arena.usedBlocks, totalBytes: arena.totalBytes },
     requestsInFlight: road.calls.waiting,
     sockets: { websocket: transport.sockets },
-    pools: pools.map((pool, p) => ({
+    pools: pools.map(({ pool, device }, p) => ({
       name: pool.name,
-      device: config.pools[p]!.device,
+      device,
       threads: pool.threads,
       readyThreads: pool.ready,
       batchesInFlight: pool.ready * config.pools[p]!.inFlight - pool.free,
@@ -133,7 +134,7 @@ function notReadyOf({ road, table, versions, descriptions, pools }: LaneParts): 
   for (const { workflow, version, versionIndex } of table.routes)
     if (versions[versionIndex] === null)
       reasons.add(`${workflow}@${version} failed: ${descriptions[versionIndex]!.reason}`)
-  for (const pool of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
+  for (const { pool } of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
   return [...reasons]
 }
 

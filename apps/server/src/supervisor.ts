@@ -2,7 +2,9 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { Config } from './config'
 import { freePort } from './free-port'
+import { laneEnvironment } from './lane-environment'
 import type { FromLane, Question, ToLane } from './lane-messages'
+import type { LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { uwsProblem } from './open-transport'
 import { addRetired, emptyRetired, type Retired } from './retired'
@@ -52,7 +54,7 @@ export class Supervisor {
   private readonly polling: NodeJS.Timeout
 
   private constructor(
-    private readonly config: Config,
+    readonly config: Config,
     private readonly log: Log,
   ) {
     this.slots = Array.from({ length: config.lanes }, (_, index) => ({
@@ -75,6 +77,7 @@ export class Supervisor {
     // second server would share it too, without a word.
     const port = wanted.port === 0 && wanted.lanes === 1 ? 0 : await freePort('MILLRACE_PORT', wanted.host, wanted.port)
     const supervisor = new Supervisor({ ...wanted, port }, log)
+    for (const warning of [...config.warnings, ...laneEnvironment(config, 0, process.env).warnings]) log.warn(warning)
     try {
       for (const slot of supervisor.slots) supervisor.port = await supervisor.launch(slot)
       return supervisor
@@ -98,13 +101,14 @@ export class Supervisor {
     return this.slots.length
   }
 
-  /** Fresh snapshots of the lanes that serve. */
-  async snapshots(): Promise<LaneSnapshot[]> {
-    const asked = this.slots.filter((slot) => slot.serving)
-    const answers = await Promise.allSettled(
-      asked.map(async (slot) => (slot.last = (await this.ask(slot, 'snapshot')) as LaneSnapshot)),
-    )
-    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+  /** Fresh snapshots of the lanes that serve; a scrape begins what is measured from scrape to scrape anew. */
+  async snapshots(what: 'snapshot' | 'scrape' = 'snapshot'): Promise<LaneSnapshot[]> {
+    return this.askAll(async (slot) => (slot.last = (await this.ask(slot, what)) as LaneSnapshot))
+  }
+
+  /** Where the threads of the lanes that serve sit, as the kernel tells. */
+  async seats(): Promise<LaneSeats[]> {
+    return this.askAll(async (slot) => (await this.ask(slot, 'seats')) as LaneSeats)
   }
 
   /** What each lane that is there said last, also one that does not answer just now: its counts still count. */
@@ -131,6 +135,7 @@ export class Supervisor {
     const child = fork(join(__dirname, 'lane-process.js'), {
       // Not what this process was started with: `node -e` would run its script again.
       execArgv: laneFlags,
+      env: { ...process.env, ...laneEnvironment(this.config, slot.index, process.env).set },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     slot.process = child
@@ -183,6 +188,11 @@ export class Supervisor {
     }, wait)
   }
 
+  private async askAll<T>(ask: (slot: Slot) => Promise<T>): Promise<T[]> {
+    const answers = await Promise.allSettled(this.slots.filter((slot) => slot.serving).map(ask))
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+  }
+
   private ask(slot: Slot, what: Question, request?: unknown): Promise<unknown> {
     const id = this.nextId++
     return new Promise((resolve, reject) => {
@@ -231,5 +241,5 @@ function oneLaneWithoutUws(config: Config, log: Log): Config {
   const uws = config.transport !== 'node' && uwsProblem() === null
   if (uws || config.transport === 'uws') return config
   log.warn(`MILLRACE_LANES=${config.lanes}: several lanes need uWebSockets.js; one serves`)
-  return { ...config, lanes: 1 }
+  return { ...config, lanes: 1, seating: { ...config.seating, lanes: config.seating.lanes.slice(0, 1) } }
 }

@@ -73,8 +73,22 @@ export const variables: readonly Variable[] = [
     unit: 'processes',
     min: 1,
     max: 1024,
-    description: 'Lanes that serve; auto is half of the CPUs.',
+    description:
+      'Lanes that serve; auto: one for each CUDA device, else for each core pair (front thread, pool thread).',
   },
+  choice(
+    'MILLRACE_PINNING',
+    'auto',
+    ['auto', 'cpu', 'lane', 'off'],
+    'Threads stay on their own CPU, on those of their lane, or anywhere; auto: cpu where the CPUs are ours alone.',
+  ),
+  choice('MILLRACE_SIBLINGS', 'last', ['last', 'out'], 'Hyper-thread siblings: used when every core is, or never.'),
+  choice(
+    'MILLRACE_OVERSUBSCRIBE',
+    'no',
+    ['no', 'yes'],
+    'Whether pools may have more threads x engine threads than CPUs.',
+  ),
   choice(
     'MILLRACE_TRANSPORT',
     'auto',
@@ -88,13 +102,13 @@ export const variables: readonly Variable[] = [
     'Least level logged.',
   ),
   { name: 'MILLRACE_POOLS', kind: 'list', default: 'cpu', unit: '', description: 'Names of the pools, by commas.' },
-  text('MILLRACE_POOL_<NAME>_DEVICE', 'cpu', 'Device of the pool; this release has cpu only.'),
+  text('MILLRACE_POOL_<NAME>_DEVICE', 'cpu', 'Device: cpu, cpu:0-3, cuda:0, cuda:0,1 (one for each lane), webgpu:0.'),
   {
     name: 'MILLRACE_POOL_<NAME>_CPUS',
     kind: 'cpus',
     default: '',
     unit: '',
-    description: 'CPUs of the pool, as 0-3,6; by default all that the process may use.',
+    description: 'CPUs of the pool, as 0-3,6; by default all that no other pool names.',
   },
   {
     name: 'MILLRACE_POOL_<NAME>_THREADS',
@@ -103,8 +117,9 @@ export const variables: readonly Variable[] = [
     unit: 'threads',
     min: 1,
     max: 1024,
-    description: 'Threads in each lane; by default the CPUs of a lane less one, at least 1.',
+    description: 'Threads in each lane; by default as many as there are CPUs for, 1 for a GPU.',
   },
+  number('MILLRACE_POOL_<NAME>_ENGINE_THREADS', 1, 'CPUs', 'CPUs that the engine of one thread uses.', 1, 1024),
   number('MILLRACE_POOL_<NAME>_IN_FLIGHT', 2, 'batches', 'Batches that one thread holds at once.', 1, 64),
   {
     name: 'MILLRACE_POOL_<NAME>_ENGINES',

@@ -1,3 +1,4 @@
+import type { Seats } from '@millrace/pool'
 import type { VersionDescription } from '@millrace/workflow'
 
 /** What a thread is started with (Piscina `workerData`). */
@@ -5,10 +6,10 @@ export interface WorkerData {
   /** The arena's memory; slabs are offsets in it. */
   readonly memory: SharedArrayBuffer
   readonly repository: string
-  /** `cpu`, `cuda:0`, ... */
+  /** As the engines know it: `cpu`, `cuda:0` (of those that this process sees), `webgpu:0`. */
   readonly device: string
-  /** CPUs that the thread pins itself to before an engine starts; empty: not pinned. */
-  readonly cpus: readonly number[]
+  /** The thread takes one and pins itself to its CPUs before an engine starts. */
+  readonly seats: Seats
   /** Engine names in order of preference; empty: every one that is available. */
   readonly engines: readonly string[]
   readonly engineThreads: number

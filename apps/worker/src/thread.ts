@@ -1,6 +1,7 @@
+import { threadId } from 'node:worker_threads'
 import { layoutSlab, type Layout } from '@millrace/batch'
 import { openLmdb, type FactStore } from '@millrace/facts'
-import { pinThread } from '@millrace/pool'
+import { pinThread, takeSeat, type Pinned, type Seats } from '@millrace/pool'
 import { Engines, loadVersion, messageOf, readRepository, type LoadedVersion } from '@millrace/workflow'
 import { FailureLog } from './failure-log'
 import type { ThreadDescription, WorkerData } from './protocol'
@@ -26,7 +27,7 @@ export interface ThreadVersion {
  */
 export async function startThread(data: WorkerData): Promise<Thread> {
   // Before any engine: the threads that an engine starts inherit the CPUs.
-  const pinned = pinThread(data.cpus)
+  const pinned = sitDown(data.seats)
   const repository = readRepository(data.repository)
   const engines = new Engines({ threads: data.engineThreads, device: data.device }, data.engines)
   const facts = openStore(repository.facts)
@@ -43,6 +44,11 @@ export async function startThread(data: WorkerData): Promise<Thread> {
     log: new FailureLog((line) => process.stderr.write(line)),
     versions: loads.map(({ version }) => (version === null ? null : { loaded: version, layouts: new Map() })),
   }
+}
+
+function sitDown(seats: Seats): Pinned {
+  const { tid } = pinThread([])
+  return pinThread(takeSeat(seats, threadId, tid))
 }
 
 /** A store that does not open fails the versions that read facts, not the thread. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { cpusOfLane, formatCpus, parseCpus } from './index'
+import { formatCpus, parseCpus } from './index'
 
 const cpus = fc.uniqueArray(fc.nat(1023), { minLength: 1, maxLength: 64 }).map((cpus) => cpus.sort((a, b) => a - b))
 
@@ -25,19 +25,3 @@ test.each(['', ',', '1,', 'a', '3-1', '-1', '1-', '1.5', '0x1', '1024', '0-1024'
   '%j is refused with the form',
   (list) => expect(() => parseCpus(list)).toThrow(/is not a CPU list such as 0-3,6/),
 )
-
-test('lanes share the CPUs evenly, each a part of its own', () => {
-  fc.assert(
-    fc.property(cpus, fc.integer({ min: 1, max: 80 }), (cpus, lanes) => {
-      const parts = Array.from({ length: lanes }, (_, lane) => cpusOfLane(cpus, lane, lanes))
-      if (cpus.length < lanes) {
-        for (const part of parts) expect(part).toEqual(cpus)
-        return
-      }
-      expect(parts.flat()).toEqual(cpus)
-      const sizes = parts.map((part) => part.length)
-      expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1)
-    }),
-    { seed: 1 },
-  )
-})

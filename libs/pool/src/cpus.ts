@@ -21,9 +21,3 @@ export function formatCpus(cpus: readonly number[]): string {
   }
   return parts.join(',')
 }
-
-/** The part of `cpus` that lane `lane` of `lanes` works on: contiguous and even; all of them when there are fewer CPUs than lanes. */
-export function cpusOfLane(cpus: readonly number[], lane: number, lanes: number): readonly number[] {
-  if (cpus.length < lanes) return cpus
-  return cpus.slice(Math.floor((lane * cpus.length) / lanes), Math.floor(((lane + 1) * cpus.length) / lanes))
-}

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { formatCpus, parseCpus } from './cpus'
 
 /** What became of pinning a thread. */
@@ -16,6 +16,12 @@ interface Koffi {
   load(path: string | null): { func(declaration: string): (...args: unknown[]) => number }
 }
 
+interface Libc {
+  readonly gettid: () => number
+  /** 0 when it was done. */
+  readonly setAffinity: (tid: number, cpus: readonly number[]) => number
+}
+
 /** Bytes of glibc's `cpu_set_t`. */
 const cpuSetBytes = 128
 
@@ -24,24 +30,44 @@ const cpuSetBytes = 128
  * list leaves it where it is. Never throws: a server that cannot pin still serves, and says so.
  */
 export function pinThread(cpus: readonly number[]): Pinned {
+  return pin(({ setAffinity }) => cpus.length === 0 || setAffinity(0, cpus) === 0, cpus)
+}
+
+/** Pins every thread that this process has by now, and those that they start; else like `pinThread`. */
+export function pinProcess(cpus: readonly number[]): Pinned {
+  return pin(({ setAffinity }) => {
+    if (cpus.length === 0) return true
+    // A thread may end meanwhile: what matters is that this one could.
+    for (const tid of threadsOf(process.pid)) setAffinity(tid, cpus)
+    return setAffinity(0, cpus) === 0
+  }, cpus)
+}
+
+function pin(act: (libc: Libc) => boolean, cpus: readonly number[]): Pinned {
   if (process.platform !== 'linux')
     return { tid: 0, cpus: null, error: cpus.length > 0 ? `pinning needs Linux, this is ${process.platform}` : null }
   try {
-    // Here, not at the top: the server thread imports this room too and has no use for the library.
-    // eslint-disable-next-line @typescript-eslint/no-require-imports
-    const libc = (require('koffi') as Koffi).load(null)
-    const tid = libc.func('int gettid()')()
-    let error: string | null = null
-    if (cpus.length > 0) {
-      const set = Buffer.alloc(cpuSetBytes)
-      for (const cpu of cpus) set[cpu >> 3]! |= 1 << (cpu & 7)
-      const setAffinity = libc.func('int sched_setaffinity(int pid, size_t size, void *mask)')
-      if (setAffinity(0, cpuSetBytes, set) !== 0)
-        error = `the kernel refused CPUs ${formatCpus(cpus)} (see MILLRACE_POOL_<NAME>_CPUS)`
-    }
+    const libc = openLibc()
+    const tid = libc.gettid()
+    const error = act(libc) ? null : `the kernel refused CPUs ${formatCpus(cpus)} (see MILLRACE_POOL_<NAME>_CPUS)`
     return { tid, cpus: affinityOf(process.pid, tid), error }
   } catch (error) {
     return { tid: 0, cpus: null, error: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function openLibc(): Libc {
+  // Here, not at the top: the supervisor imports this room too and has no use for the library.
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  const libc = (require('koffi') as Koffi).load(null)
+  const setAffinity = libc.func('int sched_setaffinity(int pid, size_t size, void *mask)')
+  return {
+    gettid: libc.func('int gettid()'),
+    setAffinity: (tid, cpus) => {
+      const set = Buffer.alloc(cpuSetBytes)
+      for (const cpu of cpus) set[cpu >> 3]! |= 1 << (cpu & 7)
+      return setAffinity(tid, cpuSetBytes, set)
+    },
   }
 }
 
@@ -53,5 +79,14 @@ export function affinityOf(pid: number, tid: number): readonly number[] | null {
     return list === undefined ? null : parseCpus(list)
   } catch {
     return null
+  }
+}
+
+/** The kernel's ids of a process's threads; none where there is no /proc. */
+export function threadsOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map(Number)
+  } catch {
+    return []
   }
 }

@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
+import { leaveSeat, type Seats } from './seats'
 
 export interface PoolOptions {
   readonly name: string
@@ -11,6 +12,8 @@ export interface PoolOptions {
   readonly threads: number
   /** Batches that one thread may hold: one runs, the others wait at its door so that it never idles between two. */
   readonly batchesPerThread: number
+  /** Those that the threads take; a thread that ends leaves its own. */
+  readonly seats?: Seats
   /** A thread ended that should not have; its batches were rejected, a new one is starting. */
   readonly onLost?: (reason: Error) => void
   /** The new thread is ready. */
@@ -93,9 +96,11 @@ export class Pool {
 
   private watch(thread: Worker): void {
     this.watched.add(thread)
+    const { threadId } = thread
     let reason = new Error('the thread exited')
     thread.once('error', (error: Error) => (reason = error))
     thread.once('exit', () => {
+      if (this.options.seats !== undefined) leaveSeat(this.options.seats, threadId)
       if (this.closing) return
       this.ready--
       this.free -= this.options.batchesPerThread

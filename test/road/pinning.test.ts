@@ -1,0 +1,107 @@
+import { affinityOf, readTopology, threadsOf } from '@millrace/pool'
+import type { LaneSeats } from '@millrace/server'
+import { message } from '../support/messages'
+import { RawSocket } from '../support/raw-socket'
+import { serve, stopServed, until, type Served } from '../support/served'
+
+/* Where the threads of real lanes are, as the kernel tells. */
+
+afterAll(stopServed)
+
+const cpus = readTopology().cpus.map(({ cpu }) => cpu)
+const onLinux = process.platform === 'linux' ? describe : describe.skip
+const twoCpus = process.platform === 'linux' && cpus.length >= 2 ? test : test.skip
+
+async function lanesOf(served: Served): Promise<LaneSeats[]> {
+  const { status, body } = await served.admin('GET', '/v1/pools')
+  expect(status).toBe(200)
+  return (JSON.parse(body.toString('utf8')) as { lanes: LaneSeats[] }).lanes
+}
+
+/** Every thread of the lane's process, by its kernel's id. */
+function affinities(pid: number): Map<number, string> {
+  return new Map(threadsOf(pid).map((tid) => [tid, (affinityOf(pid, tid) ?? []).join()]))
+}
+
+onLinux('threads of lanes', () => {
+  twoCpus('the front thread and each thread of the pool on a CPU of its own, all others on the lane', async () => {
+    const served = await serve({ MILLRACE_PINNING: 'cpu' })
+    const [lane] = (await lanesOf(served)) as [LaneSeats]
+    const threads = lane.pools[0]!.threads
+    expect(threads).toHaveLength(cpus.length - 1)
+    expect(lane.front).toEqual({ tid: lane.pid, given: [cpus[0]], actual: [cpus[0]] })
+    const taken = threads.map(({ actual }) => actual!)
+    expect(taken.every((one) => one.length === 1)).toBe(true)
+    expect([...lane.front.actual!, ...taken.flat()].sort((a, b) => a - b)).toEqual(cpus)
+
+    // Not only what the lane says of itself.
+    const real = affinities(lane.pid)
+    expect(real.get(lane.pid)).toBe(String(cpus[0]))
+    for (const { tid, given } of threads) expect(real.get(tid)).toBe(given.join())
+    // Nobody but the front thread is on its CPU alone: V8, libuv and engines may use what is free.
+    const own = new Set([lane.pid, ...threads.map(({ tid }) => tid)])
+    const others = [...real].filter(([tid]) => !own.has(tid))
+    expect(others.length).toBeGreaterThan(0)
+    const onFront = others.filter(([, list]) => list === String(cpus[0]))
+    expect(onFront).toEqual([])
+    expect(served.logged.filter((line) => line.includes('not pinned'))).toEqual([])
+  })
+
+  twoCpus('two lanes share no CPU of their pools; front threads that have none to themselves are free', async () => {
+    const lanes = Math.floor(cpus.length / 2) + 1
+    const served = await serve({
+      MILLRACE_PINNING: 'cpu',
+      MILLRACE_LANES: String(Math.min(2, lanes)),
+      MILLRACE_TRANSPORT: 'uws',
+      MILLRACE_ARENA_BYTES: '32MiB',
+    })
+    const seats = await lanesOf(served)
+    const taken = seats.flatMap(({ pools }) => pools.flatMap(({ threads }) => threads.flatMap(({ actual }) => actual!)))
+    expect(new Set(taken).size).toBe(taken.length)
+    for (const { front } of seats) expect(front.actual).toEqual(front.given)
+  })
+
+  twoCpus('what an engine starts stays on the CPUs of its worker', async () => {
+    const list = cpus.slice(0, cpus.length > 2 ? 2 : 1)
+    const served = await serve({
+      MILLRACE_PINNING: 'cpu',
+      MILLRACE_POOL_CPU_THREADS: '1',
+      MILLRACE_POOL_CPU_ENGINE_THREADS: '2',
+      MILLRACE_POOL_CPU_CPUS: list.join(),
+    })
+    const [lane] = (await lanesOf(served)) as [LaneSeats]
+    const worker = lane.pools[0]!.threads[0]!
+    expect(worker.actual).toEqual(list)
+    const there = [...affinities(lane.pid)].filter(([, one]) => one === list.join()).map(([tid]) => tid)
+    // The worker and the second thread of each session of onnxruntime; nothing else of the process is there.
+    expect(there).toContain(worker.tid)
+    expect(there).not.toContain(lane.pid)
+    expect(there.length).toBeGreaterThan(1)
+    const anywhere = lane.others.filter(({ actual }) => actual?.join() === cpus.join())
+    expect(there.length + anywhere.length + 1).toBe(lane.others.length + 2)
+  })
+
+  test('one whose thread dies gives its seat to the next', async () => {
+    const served = await serve({
+      MILLRACE_PINNING: 'cpu',
+      MILLRACE_POOL_CPU_CPUS: String(cpus[0]),
+      MILLRACE_POOL_CPU_THREADS: '1',
+    })
+    const before = (await lanesOf(served))[0]!.pools[0]!.threads[0]!
+    expect(before.actual).toEqual([cpus[0]])
+    const socket = await RawSocket.open(served.server.port)
+    socket.send(message('crash', { how: 'throw-outside', value: Int32Array.of(1) }))
+    await until('another thread has the seat', async () => {
+      const { tid, actual } = (await lanesOf(served))[0]!.pools[0]!.threads[0]!
+      return (tid !== 0 && tid !== before.tid && actual?.join() === String(cpus[0])) || `${tid} on ${actual?.join()}`
+    })
+    await socket.close()
+  })
+
+  test('without pinning nothing is moved', async () => {
+    const served = await serve({ MILLRACE_PINNING: 'off', MILLRACE_POOL_CPU_THREADS: '1' })
+    const [lane] = (await lanesOf(served)) as [LaneSeats]
+    expect(new Set(affinities(lane.pid).values())).toEqual(new Set([cpus.join()]))
+    expect(lane.pools[0]!.threads[0]).toEqual({ tid: expect.any(Number) as number, given: [], actual: cpus })
+  })
+})
