@@ -38,8 +38,9 @@ export function main(argv: readonly string[]): void {
   program
     .command('serve')
     .description('serve a repository until SIGTERM')
+    .option('--dev', 'reload when a file of the repository changes; what serves goes on until the change is good')
     .option(...repository)
-    .action((options: { repository?: string }) => serve(options))
+    .action((options: { repository?: string; dev?: boolean }) => serve(options))
   program
     .command('score')
     .description('send a request from a JSON file and show the answer')

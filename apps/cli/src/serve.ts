@@ -2,13 +2,14 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openLog, startServer, type LaneSnapshot } from '@millrace/server'
 import { configuration } from './configuration'
+import { reloadOnChange } from './dev'
 import { paint, print, progress } from './output'
 
 /** Longest body that goes into the curl line itself. */
 const inlineBytesMax = 500
 
 /** Serves until SIGTERM or SIGINT, then answers what was accepted and ends. */
-export async function serve({ repository }: { repository?: string }): Promise<void> {
+export async function serve({ repository, dev }: { repository?: string; dev?: boolean }): Promise<void> {
   const config = configuration(repository)
   const log = openLog(config.logLevel)
   progress(`loading ${config.repository} ...`)
@@ -21,6 +22,11 @@ export async function serve({ repository }: { repository?: string }): Promise<vo
   )
   if (lane !== undefined) printObjectives(lane)
   print(`\ntry:\n  ${curl(url, config.repository)}\n`)
+
+  if (dev === true) {
+    await reloadOnChange(server, config.repository, log)
+    progress(`watching ${config.repository}`)
+  }
 
   const stop = (signal: NodeJS.Signals): void => {
     // The second one is meant: whoever asks twice does not want to wait.

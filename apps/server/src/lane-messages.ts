@@ -2,7 +2,14 @@ import type { Config } from './config'
 
 /** From the supervisor to a lane. */
 export type ToLane =
-  | { readonly kind: 'start'; readonly lane: number; readonly config: Config }
+  /** With `replaces`, names as `name@version`, it says `loaded` when they are ready and waits for `listen`; else it fails. */
+  | {
+      readonly kind: 'start'
+      readonly lane: number
+      readonly config: Config
+      readonly replaces: readonly string[] | null
+    }
+  | { readonly kind: 'listen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: Question; readonly request?: unknown }
   | { readonly kind: 'drain' }
 
@@ -10,6 +17,7 @@ export type Question = 'snapshot' | 'scrape' | 'seats' | 'rules' | 'explain'
 
 /** From a lane to its supervisor. */
 export type FromLane =
+  | { readonly kind: 'loaded' }
   | { readonly kind: 'ready'; readonly port: number }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }

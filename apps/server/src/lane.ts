@@ -50,9 +50,15 @@ export class Lane {
 
   /**
    * Loads the repository on every thread, opens the port and serves. Versions that fail are named in the snapshot;
-   * rejects when the lane itself cannot serve: rules that do not hold, a port that is taken, threads that do not start.
+   * rejects when the lane itself cannot serve: rules that do not hold, a port that is taken, threads that do not start,
+   * and when `loaded`, which is called before the port is opened, does.
    */
-  static async start(config: Config, index: number, log: Log): Promise<Lane> {
+  static async start(
+    config: Config,
+    index: number,
+    log: Log,
+    loaded: (descriptions: readonly VersionDescription[]) => Promise<void>,
+  ): Promise<Lane> {
     const repository = readRepository(config.repository)
     if (repository.versions.length === 0)
       throw new Error(`there is nothing to serve: ${repository.problems.join('; ') || `${repository.path} is empty`}`)
@@ -91,6 +97,7 @@ export class Lane {
           }
         }),
       })
+      await loaded(descriptions)
       const transport = await openTransport(
         config.transport,
         {

@@ -10,6 +10,11 @@ export interface Server {
   readonly port: number
   readonly adminPort: number
   snapshots(): Promise<LaneSnapshot[]>
+  /**
+   * Lanes one by one are replaced by such as load the repository anew, each loaded before the one before it stops.
+   * Rejects with what is wrong in the repository; what served before then goes on.
+   */
+  reload(): Promise<void>
   /** Drains: not ready first, accepted work is answered. */
   stop(): Promise<void>
 }
@@ -25,6 +30,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
       port: supervisor.dataPort,
       adminPort: admin.port,
       snapshots: () => supervisor.snapshots(),
+      reload: () => supervisor.reload(),
       stop: async () => {
         // The admin port stays open until the end: readiness says no while the lanes drain.
         await supervisor.stop()

@@ -39,8 +39,24 @@ interface Slot {
   startedMs: number
   backOffMs: number
   restarts: number
+  /** It is ended on purpose: nobody starts it again. */
+  leaving: boolean
   last: LaneSnapshot | null
   readonly asked: Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>
+}
+
+function newSlot(index: number): Slot {
+  return {
+    index,
+    process: null,
+    serving: false,
+    startedMs: 0,
+    backOffMs: backOffMs.first,
+    restarts: 0,
+    leaving: false,
+    last: null,
+    asked: new Map(),
+  }
 }
 
 /** Starts the lanes, starts them again when they end, and speaks for all of them. */
@@ -57,16 +73,7 @@ export class Supervisor {
     readonly config: Config,
     private readonly log: Log,
   ) {
-    this.slots = Array.from({ length: config.lanes }, (_, index) => ({
-      index,
-      process: null,
-      serving: false,
-      startedMs: 0,
-      backOffMs: backOffMs.first,
-      restarts: 0,
-      last: null,
-      asked: new Map(),
-    }))
+    this.slots = Array.from({ length: config.lanes }, (_, index) => newSlot(index))
     this.polling = setInterval(() => void this.snapshots(), pollMs).unref()
   }
 
@@ -123,6 +130,34 @@ export class Supervisor {
     return this.ask(slot, what, request)
   }
 
+  /**
+   * Replaces the lanes one by one by such as load the repository anew: each is loaded before the one before it stops.
+   * Rejects with why a new lane does not serve what the old one does; the old one then goes on.
+   */
+  async reload(): Promise<void> {
+    for (const slot of this.slots) if (slot.serving && !this.stopping) await this.replace(slot)
+  }
+
+  private async replace(old: Slot): Promise<void> {
+    const { workflows } = (await this.ask(old, 'snapshot')) as LaneSnapshot
+    const ready = workflows.filter(({ state }) => state === 'ready').map(({ name, version }) => `${name}@${version}`)
+    // Leaving until it serves: one that fails is not started again.
+    const slot: Slot = { ...newSlot(old.index), restarts: old.restarts, leaving: true }
+    const shared = this.config.transport !== 'node' && uwsProblem() === null
+    try {
+      await this.launch(slot, ready, async () => {
+        // One that cannot share the port waits until it is free.
+        if (!shared) await this.end(old)
+      })
+    } catch (error) {
+      if (!old.serving && !this.stopping) this.restart(old, 'the lane in its place did not start')
+      throw error
+    }
+    slot.leaving = false
+    this.slots[old.index] = slot
+    await this.end(this.stopping ? slot : old)
+  }
+
   /** Drains every lane and waits until they are gone. */
   async stop(): Promise<void> {
     this.stopping = true
@@ -130,8 +165,17 @@ export class Supervisor {
     await Promise.all(this.slots.map((slot) => this.end(slot)))
   }
 
-  /** Resolves with the lane's port when it serves. */
-  private launch(slot: Slot): Promise<number> {
+  /**
+   * Resolves with the lane's port when it serves.
+   *
+   * @param replaces versions without which it does not serve
+   * @param mayListen awaited between loading and opening the port
+   */
+  private launch(
+    slot: Slot,
+    replaces: readonly string[] | null = null,
+    mayListen: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<number> {
     const child = fork(join(__dirname, 'lane-process.js'), {
       // Not what this process was started with: `node -e` would run its script again.
       execArgv: laneFlags,
@@ -141,13 +185,14 @@ export class Supervisor {
     slot.process = child
     slot.startedMs = Date.now()
     const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
-    tell(child, { kind: 'start', lane: slot.index, config })
+    tell(child, { kind: 'start', lane: slot.index, config, replaces })
     return new Promise((resolve, reject) => {
       child.on('message', (message: FromLane) => {
         if (message.kind === 'ready') {
           slot.serving = true
           resolve(message.port)
         } else if (message.kind === 'failed') reject(new Error(message.message))
+        else if (message.kind === 'loaded') mayListen().then(() => tell(child, { kind: 'listen' }), reject)
         else this.answered(slot, message)
       })
       child.once('error', reject)
@@ -168,7 +213,7 @@ export class Supervisor {
     if (slot.last !== null) addRetired(this.retired, slot.last)
     slot.last = null
     // One that never served at all is the start's failure, unless it was started again.
-    if (this.stopping || (!served && slot.restarts === 0)) return
+    if (this.stopping || slot.leaving || (!served && slot.restarts === 0)) return
     this.restart(slot, why)
   }
 
@@ -220,6 +265,7 @@ export class Supervisor {
 
   private async end(slot: Slot): Promise<void> {
     const child = slot.process
+    slot.leaving = true
     if (child === null) return
     const gone = new Promise((resolve) => child.once('exit', resolve))
     tell(child, { kind: 'drain' })

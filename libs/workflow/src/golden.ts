@@ -4,7 +4,7 @@ import { codeNames, type CodeName } from '@millrace/base'
 import { z } from 'zod'
 import { columnsFromJson, columnsToJson } from './columns-json'
 import type { LoadedVersion } from './loaded'
-import { messageOf } from './message-of'
+import { messageOf, placeOf } from './message-of'
 import { runOffline, type OfflineAnswer } from './offline'
 
 /** A request with its expected answer. */
@@ -79,10 +79,8 @@ async function alone(version: LoadedVersion, golden: Golden): Promise<string | n
     const [answer] = await runOffline(version, [golden.inputs])
     return differs(version, golden, answer!)
   } catch (error) {
-    const stack = (error as { cause?: { stack?: unknown } }).cause?.stack
-    const frame =
-      typeof stack === 'string' ? stack.split('\n').find((line) => line.includes(version.folder.path)) : undefined
-    return `${golden.at}: ${messageOf(error)}${frame === undefined ? '' : `, ${frame.trim()}`}`
+    const place = placeOf((error as { cause?: unknown }).cause, version.folder.path)
+    return `${golden.at}: ${messageOf(error)}${place === '' ? '' : `, at ${place}`}`
   }
 }
 

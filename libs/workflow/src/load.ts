@@ -1,4 +1,4 @@
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { columnsMax, nowUs } from '@millrace/base'
 import { findModelFile, type ModelFile, type ModelFormat } from '@millrace/engine'
 import type { FactStore } from '@millrace/facts'
@@ -10,7 +10,7 @@ import type { Engines } from './engines'
 import { checkGolden, readGolden } from './golden'
 import { importDefault } from './import-file'
 import { LoadedVersion, type LoadedModel } from './loaded'
-import { messageOf } from './message-of'
+import { messageOf, placeOf } from './message-of'
 import { workflowOfModel } from './plain-model'
 import { warm } from './warm'
 
@@ -154,7 +154,8 @@ async function importWorkflow(path: string): Promise<Workflow> {
   try {
     exported = await importDefault(path)
   } catch (error) {
-    throw new Error(`${path}: ${messageOf(error)}`, { cause: error })
+    const place = placeOf(error, dirname(path))
+    throw new Error(`${place === '' ? path : place}: ${messageOf(error)}`, { cause: error })
   }
   if (!isWorkflow(exported)) throw new Error(`${path}: its default export is not made by defineWorkflow`)
   return exported

@@ -4,3 +4,11 @@ export function messageOf(error: unknown): string {
   const message = (error as { message?: unknown } | null)?.message
   return typeof message === 'string' ? message : String(error)
 }
+
+/** The first place in `folder`'s files that an error's stack names: `file:line:column`; empty when there is none. */
+export function placeOf(error: unknown, folder: string): string {
+  const stack = (error as { stack?: unknown } | null)?.stack
+  if (typeof stack !== 'string') return ''
+  const line = stack.split('\n').find((line) => line.trimStart().startsWith('at ') && line.includes(folder))
+  return line?.match(/\(?((?:file:\/\/)?\/[^()]*:\d+:\d+)\)?$/)?.[1]?.replace('file://', '') ?? ''
+}
