@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { ConfigError } from '@millrace/server'
 import { check, type CheckOptions } from './check'
 import { config } from './config'
+import { install, list, uninstall } from './engines/engines'
 import { explain, type ExplainOptions } from './explain'
 import { Exit, paint, UsageError } from './output'
 import { score } from './score'
@@ -72,6 +73,22 @@ export function main(argv: readonly string[]): void {
     .option(...repository)
     .option(...json)
     .action((options: { json?: boolean; repository?: string }) => exit(config(options)))
+  const engines = program
+    .command('engines')
+    .description('the engines that models run on: which are here, what they run, on which devices')
+    .option(...json)
+    .action(async (options: { json?: boolean }) => exit(await list(options)))
+  engines
+    .command('install')
+    .description('install tensorflow, which runs SavedModels and TFJS models natively; goes on where it was cut off')
+    .argument('<engine>', 'tensorflow')
+    .option('--gpu', 'with CUDA and cuDNN')
+    .action(async (name: string, options: { gpu?: boolean }) => exit(await install(name, options)))
+  engines
+    .command('uninstall')
+    .description('remove what install installed')
+    .argument('<engine>', 'tensorflow')
+    .action(async (name: string) => exit(await uninstall(name)))
 
   program.parseAsync(argv).catch(fail)
 }

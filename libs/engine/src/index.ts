@@ -34,6 +34,7 @@ export {
   readReceipt,
   tensorflowFolder,
   tensorflowLayout,
+  tensorflowManifest,
   tensorflowPins,
   type TensorflowInstall,
   type TensorflowMissing,

@@ -12,6 +12,9 @@ export const tensorflowPins = { tensorflow: '2.21.0', tfjsNode: '4.22.0', layout
 
 export const installTensorflow = 'millrace engines install tensorflow'
 
+/** What an install is made from: the npm packages and their lock, the wheels and their hashes, a self-test. */
+export const tensorflowManifest = join(__dirname, '../native/tensorflow')
+
 /** Written last into the folder of an install. */
 export interface TensorflowReceipt {
   readonly layout: number
