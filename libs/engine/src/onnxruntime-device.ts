@@ -70,7 +70,7 @@ function cudaMissing(device: string, said: string, folder: string): Missing {
     return {
       reason: `onnxruntime-node has no ${missing.join(' and no ')}, which ${device} needs`,
       install:
-        'npm rebuild onnxruntime-node --foreground-scripts --onnxruntime-node-install=cuda12 fetches what the package ' +
+        'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12 fetches what the package ' +
         'leaves out; CUDA 12 and cuDNN 9 must be where the loader looks (LD_LIBRARY_PATH, before the start)',
     }
   return {

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { engines, writeOnnx, type EngineKind, type ModelFile } from '@millrace/engine'
 
 /*
- * node try-devices.js ENGINE: which kinds of device the engine computes on here. Each is tried with a model of one
- * operation, because a library lists what it was built for, not what the machine has. One line of JSON on stdout.
+ * node try-devices.js ENGINE: which kinds of device the engine computes on here. The first of each kind is tried with a
+ * model of one operation, because a library lists what it was built for, not what the machine has. One line of JSON.
  */
 
 export interface DeviceTrial {
@@ -15,11 +15,9 @@ export interface DeviceTrial {
   readonly reason: string
 }
 
-const devices = ['cpu', 'cuda:0', 'webgpu:0']
-
 async function tryDevice(kind: EngineKind, device: string, file: ModelFile): Promise<DeviceTrial> {
   try {
-    const engine = await kind.create({ threads: 1, device })
+    const engine = await kind.create({ threads: 1, device: device === 'cpu' ? device : `${device}:0` })
     const model = await engine.load(file)
     const outputs = await model.run({ x: { dtype: 'f32', shape: [1, 2], data: Float32Array.of(-1, 2) } })
     const [tensor] = Object.values(outputs)
@@ -72,7 +70,7 @@ async function main(name: string): Promise<void> {
   try {
     const file = writeModel(kind, folder)
     const trials: DeviceTrial[] = []
-    for (const device of devices) trials.push(await tryDevice(kind, device, file))
+    for (const device of kind.devices ?? ['cpu']) trials.push(await tryDevice(kind, device, file))
     process.stdout.write(`\n${JSON.stringify(trials)}\n`)
   } finally {
     rmSync(folder, { recursive: true })
