@@ -24,7 +24,13 @@ redis() { debian redis-server; }
 # A Vulkan device in software: a pool of GPU threads without a GPU.
 vulkan() { debian chromium libvulkan1; }
 
-parts=(redis vulkan)
+# TensorFlow's own library, by the project's own command.
+tensorflow() {
+  { command -v g++ && python3 -m pip --version; } >/dev/null 2>&1 || debian g++ python3 python3-pip || return 1
+  npm run -s build >/dev/null && node apps/cli/bin/millrace.js engines install tensorflow
+}
+
+parts=(redis vulkan tensorflow)
 [ $# -gt 0 ] || set -- "${parts[@]}"
 failed=0
 for part in "$@"; do

@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { findTensorflow } from '@millrace/engine'
 
 /** What a machine may lack, and how a test finds out. `tools/extras.sh NAME` installs each. */
 const present = {
   redis: () => spawnSync('redis-server', ['--version']).status === 0,
   vulkan: () => existsSync(vulkanDriver) && existsSync('/usr/lib/x86_64-linux-gnu/libvulkan.so.1'),
+  tensorflow: () => !('reason' in findTensorflow(process.env)),
 } satisfies Record<string, () => boolean>
 
 export type Extra = keyof typeof present
