@@ -6,9 +6,8 @@ import { dtypeOfTensorflow, tensorflowTypeName } from './tensorflow-dtype'
 import { savedModelHeadProto } from './tensorflow-proto'
 import type { Port } from './tensorflow-session'
 
-/** One tensor of a signature: the name that users know it by, and the graph's. `shape` is null where its rank is free. */
+/** One tensor of a signature. `shape` is null where its rank is free. */
 export interface SignaturePort extends Port {
-  readonly name: string
   readonly shape: TensorSpec['shape'] | null
 }
 

@@ -1,7 +1,7 @@
 import { denseArray, denseView, DType, dtypeBytes, Strings, type DenseArray, type DenseDType } from '@millrace/base'
-import type { Tensor } from './engine'
+import type { Tensor, TensorDType } from './engine'
 import type { Libtensorflow, Pointer } from './libtensorflow'
-import { tensorflowTypes } from './tensorflow-dtype'
+import { dtypeOfTensorflow, tensorflowTypeName, tensorflowTypes } from './tensorflow-dtype'
 
 /** Bytes of TensorFlow's `TF_TString`, the element of a string tensor (tensorflow/core/platform/ctstring_internal.h). */
 const stringBytes = 24
@@ -96,9 +96,14 @@ export class InputMemory {
 export function readTensor(
   tf: Libtensorflow,
   tensor: Pointer,
-  dtype: Tensor['dtype'],
+  { name, dtype }: { readonly name: string; readonly dtype: TensorDType },
   before: Tensor['data'] | null,
 ): Tensor {
+  const type = tf.tensorType(tensor)
+  if (type !== tensorflowTypes[dtype])
+    throw new Error(
+      `output \`${name}\` is ${dtypeOfTensorflow(type) ?? tensorflowTypeName(type)}, the signature says ${dtype}`,
+    )
   const rank = tf.tensorRank(tensor)
   const shape = new Array<number>(rank)
   let elements = 1

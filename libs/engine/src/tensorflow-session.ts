@@ -3,8 +3,10 @@ import type { Libtensorflow, Pointer } from './libtensorflow'
 import { InputMemory, readTensor } from './tensorflow-memory'
 import { configProto } from './tensorflow-proto'
 
-/** A tensor of a graph: `operation:index`, as signatures name it. */
+/** A tensor of a graph, and what users call it. */
 export interface Port {
+  readonly name: string
+  /** `operation:index` */
   readonly tensor: string
   readonly dtype: TensorDType
 }
@@ -20,7 +22,7 @@ export class GraphSession {
   private outputPorts: BigUint64Array = new BigUint64Array(0)
   private inputs = new BigUint64Array(0)
   private outputs = new BigUint64Array(0)
-  private outputDTypes: TensorDType[] = []
+  private outputNames: readonly Port[] = []
   private results: Tensor[] = []
 
   /** Loads the graph of a SavedModel that has exactly these tags. Throws TensorFlow's error. */
@@ -56,7 +58,7 @@ export class GraphSession {
     this.outputPorts = this.portsOf(outputs)
     this.inputs = new BigUint64Array(inputs.length)
     this.outputs = new BigUint64Array(outputs.length)
-    this.outputDTypes = outputs.map(({ dtype }) => dtype)
+    this.outputNames = outputs
   }
 
   /** Tensors are valid until the next run. Throws TensorFlow's error, which names the node. */
@@ -79,10 +81,11 @@ export class GraphSession {
     )
     const failure = this.failure()
     if (failure !== null) throw failure
-    for (let i = 0; i < this.outputs.length; i++) {
-      const tensor = this.outputs[i]!
-      this.results[i] = readTensor(tf, tensor, this.outputDTypes[i]!, this.results[i]?.data ?? null)
-      tf.deleteTensor(tensor)
+    try {
+      for (let i = 0; i < this.outputs.length; i++)
+        this.results[i] = readTensor(tf, this.outputs[i]!, this.outputNames[i]!, this.results[i]?.data ?? null)
+    } finally {
+      for (let i = 0; i < this.outputs.length; i++) tf.deleteTensor(this.outputs[i]!)
     }
     return this.results
   }

@@ -1,13 +1,15 @@
 import { join } from 'node:path'
 import { difference } from './compare-models'
 import type { Model, ModelFile } from './engine'
-import { digestOf, findGraph, keepGraph, withGraph } from './graph-cache'
+import { digestOf, findGraph, keepGraph, withGraph, type GraphEntry } from './graph-cache'
 import { writeSavedModel, type WrittenGraph } from './graph-def'
 import { enginesFolder, tensorflowPins, type TensorflowInstall } from './tensorflow-home'
 import { TensorflowModel } from './tensorflow-model'
 import type { GraphSession } from './tensorflow-session'
 import { readTfjsFile, type TfjsFile } from './tfjs-file'
 import { graphOfTfjs } from './tfjs-graph'
+import { graphOfLayers } from './tfjs-layers'
+import type { TfjsLibrary } from './tfjs-library'
 import { loadTfjsModel, type TfjsModel } from './tfjs-model'
 import { loadTfjsNode } from './tfjs-node'
 import { decodeWeights, readShards } from './tfjs-weights'
@@ -35,40 +37,47 @@ export async function loadTfjsAsGraph(
   if (found !== null && 'inputs' in found.entry)
     return new TensorflowModel(file.path, open(found.path), found.entry.inputs, found.entry.outputs)
 
-  const plain = await loadTfjsModel(loadTfjsNode(home), modelFile)
-  if (found === null) {
-    try {
-      const written = write(file, shards, plain)
-      const bytes = writeSavedModel(written)
-      const session = withGraph(bytes, open)
-      const model = new TensorflowModel(file.path, session, written.inputs, written.outputs)
-      const where = await difference(model, plain)
-      if (where === null) {
-        plain.dispose()
-        keepGraph(folder, key, bytes, { inputs: written.inputs, outputs: written.outputs })
-        return model
-      }
-      model.dispose()
-      return slowly(plain, file, where, () => keepGraph(folder, key, new Uint8Array(0), { reason: where }))
-    } catch (error) {
-      const reason = (error as Error).message
-      return slowly(plain, file, reason, () => keepGraph(folder, key, new Uint8Array(0), { reason }))
+  const tf = loadTfjsNode(home)
+  const plain = await loadTfjsModel(tf, modelFile)
+  if (found !== null) return slowly(file, plain, reasonOf(found.entry))
+  try {
+    const written = await write(tf, file, shards, plain)
+    const bytes = writeSavedModel(written)
+    const model = new TensorflowModel(file.path, withGraph(bytes, open), written.inputs, written.outputs)
+    const where = await difference(model, plain)
+    if (where === null) {
+      plain.dispose()
+      keepGraph(folder, key, bytes, { inputs: written.inputs, outputs: written.outputs })
+      return model
     }
+    model.dispose()
+    throw new Error(where)
+  } catch (error) {
+    const { message } = error as Error
+    keepGraph(folder, key, new Uint8Array(0), { reason: message })
+    return slowly(file, plain, message)
   }
-  return slowly(plain, file, (found.entry as { reason: string }).reason)
 }
 
-function slowly(plain: Model, file: TfjsFile, reason: string, keep?: () => void): Model {
-  keep?.()
+function reasonOf(entry: GraphEntry): string {
+  return 'reason' in entry ? entry.reason : ''
+}
+
+function slowly(file: TfjsFile, plain: Model, reason: string): Model {
   process.emitWarning(
     `${file.path} runs operation by operation, not as one graph, which costs several times more: ${reason}`,
   )
   return plain
 }
 
-function write(file: TfjsFile, shards: readonly Buffer[], plain: TfjsModel): WrittenGraph {
+async function write(
+  tf: TfjsLibrary,
+  file: TfjsFile,
+  shards: readonly Buffer[],
+  plain: TfjsModel,
+): Promise<WrittenGraph> {
   const ports = plain.graphPorts()
-  if (ports === null) throw new Error('layers models are not written yet')
+  if (ports === null) return graphOfLayers(tf, plain)
   const weights = decodeWeights(file.json.weightsManifest, shards)
   return graphOfTfjs(file.json.modelTopology as object, weights, ports.inputs, ports.outputs)
 }

@@ -129,6 +129,8 @@ function listOf(answer: Core.Tensor | Core.Tensor[] | Core.NamedTensorMap): Core
 
 async function loadLayers(tf: TfjsLibrary, file: TfjsFile): Promise<Network> {
   const model: LayersModel = await tf.layers.loadLayersModel(fileHandler(tf.core, file))
+  // A sequential model has no names for its tensors until it is built, which its first run would do.
+  if (model.inputNames.length === 0) (model as unknown as { build(): void }).build()
   const spec = (what: string) => (tensor: { dtype: string; shape: (number | null)[] }, name: string) => ({
     name,
     dtype: dtypeOf(file, what, name, tensor.dtype),

@@ -33,6 +33,16 @@ const doors = {
     for (let i = 0; i < times; i++) last = await models[model].run(tensors)
     return last
   },
+  async runFailing({ model, inputs, times }) {
+    const tensors = revive(inputs)
+    let failed = 0
+    for (let i = 0; i < times; i++) await models[model].run(tensors).catch(() => failed++)
+    return failed
+  },
+  async resident() {
+    await doors.memory()
+    return process.memoryUsage.rss()
+  },
   dispose: ({ model }) => models[model].dispose(),
   inspect: ({ file, engines }) => inspect(file, engines),
   tensors: () => require('@tensorflow/tfjs-core').memory().numTensors,

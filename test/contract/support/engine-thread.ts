@@ -33,6 +33,11 @@ export class EngineThread {
   load = (engine: string, file: ModelFile) => this.ask<LoadedModel>('load', { engine, file })
   run = (model: number, inputs: Tensors) => this.ask<Tensors>('run', { model, inputs })
   runMany = (model: number, inputs: Tensors, times: number) => this.ask<Tensors>('runMany', { model, inputs, times })
+  /** How many of the runs threw. */
+  runFailing = (model: number, inputs: Tensors, times: number) =>
+    this.ask<number>('runFailing', { model, inputs, times })
+  /** Bytes of the whole process. */
+  resident = () => this.ask<number>('resident', {})
   dispose = (model: number) => this.ask<void>('dispose', { model })
   inspect = (file: ModelFile, engines: readonly string[] = []) => this.ask<Inspection>('inspect', { file, engines })
   tensors = () => this.ask<number>('tensors', {})
