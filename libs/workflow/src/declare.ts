@@ -131,6 +131,8 @@ export interface ModelDeclaration<MI extends TensorDTypes = TensorDTypes, MO ext
   /** The tensors that the workflow names; checked against the model at load. Null: taken from the model. */
   readonly inputs: MI | null
   readonly outputs: MO | null
+  /** Of a SavedModel. */
+  readonly signature?: string
 }
 
 interface ModelTensors<MI, MO> {
@@ -162,12 +164,13 @@ export function tfjs<const MI extends TensorDTypes = Undeclared, const MO extend
   return declareModel('tfjs', path, tensors)
 }
 
-/** The folder of a TensorFlow SavedModel. */
+/** The folder of a TensorFlow SavedModel; `signature` names the one to run where it is not `serving_default`. */
 export function savedModel<const MI extends TensorDTypes = Undeclared, const MO extends TensorDTypes = Undeclared>(
   path: string,
-  tensors?: ModelTensors<MI, MO>,
+  options?: ModelTensors<MI, MO> & { readonly signature?: string },
 ): ModelDeclaration<MI, MO> {
-  return declareModel('savedmodel', path, tensors)
+  const signature = options?.signature
+  return { ...declareModel('savedmodel', path, options), ...(signature !== undefined && { signature }) }
 }
 
 /**

@@ -132,9 +132,13 @@ async function loadFiles(folder: VersionFolder, engines: Engines, models: Loaded
     return workflowOfModel(file, (await load(theModel, file)).model)
   }
   const workflow = await importWorkflow(folder.workflowFile)
-  for (const [name, { format, path }] of Object.entries(workflow.models))
+  for (const [name, { format, path, signature }] of Object.entries(workflow.models))
     try {
-      await load(name, { format, path: isAbsolute(path) ? path : join(folder.path, path) })
+      await load(name, {
+        format,
+        path: isAbsolute(path) ? path : join(folder.path, path),
+        ...(signature !== undefined && { signature }),
+      })
     } catch (error) {
       if (workflow.score === null) throw error
       throw new Error(`models.${name}: ${messageOf(error)}`, { cause: error })
