@@ -45,6 +45,7 @@ export class InProcessRoad {
       0,
       arena,
       config,
+      [0],
     )
     const pool = {
       name: 'none',

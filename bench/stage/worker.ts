@@ -30,6 +30,8 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     seats: makeSeats([[]]),
     engines: [],
     engineThreads: 1,
+    workflows: [],
+    failed: null,
   })
   const version = thread.versions[0]!.loaded
   const engine = timed(version.model!)

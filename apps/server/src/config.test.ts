@@ -10,7 +10,18 @@ test('defaults', () => {
   const config = readConfig(small, defaults)
   expect(config).toMatchObject({ port: 8080, lanes: 1, arenaBytes: 2 ** 25, repository: 'models' })
   expect(config.pools).toEqual([
-    { name: 'cpu', device: 'cpu', cpus: [], threads: 3, engineThreads: 1, inFlight: 2, engines: [] },
+    {
+      name: 'cpu',
+      device: 'cpu',
+      cpus: [],
+      threads: 3,
+      engineThreads: 1,
+      inFlight: 2,
+      engines: [],
+      workflows: [],
+      batch: null,
+      batchWaitUs: null,
+    },
   ])
   expect(JSON.parse(JSON.stringify(config))).toEqual(config)
 })

@@ -51,6 +51,12 @@ export interface PoolConfig {
   inFlight: number
   /** Engines in order of preference; empty: all. */
   engines: string[]
+  /** Versions that it runs, as `name`, `name@version`, with `*`; empty: all. */
+  workflows: string[]
+  /** Rows of a batch: found by trying, or so many at most; null: as many as a batch takes. */
+  batch: 'auto' | number | null
+  /** Microseconds that rows wait for company while a thread is free; null: the workflow's wish, or what is found. */
+  batchWaitUs: number | null
 }
 
 export interface ConfigDefaults {
@@ -97,7 +103,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
       topology,
       problems,
     )
-    return { wish, inFlight: of('IN_FLIGHT') as number, engines: of('ENGINES') as string[] }
+    return { wish, batching: batching(wish.device.kind !== 'cpu', of) }
   })
   const wishes: Wishes = {
     lanes: raw('MILLRACE_LANES') as number | 'auto',
@@ -111,10 +117,10 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
   const warnings: string[] = []
   checkCuda(wishes.pools, lanes, topology, env['CUDA_VISIBLE_DEVICES'], problems)
   checkSeating(seating, wishes.pools, oversubscribe === 'yes', problems, warnings)
-  const pools = read.map(({ wish, inFlight, engines }, p): PoolConfig => {
+  const pools = read.map(({ wish, batching }, p): PoolConfig => {
     const { name, device, engineThreads } = wish
     const threads = seating.threads[p]!
-    return { name, device: formatDevice(device), cpus: [...wish.cpus], threads, engineThreads, inFlight, engines }
+    return { name, device: formatDevice(device), cpus: [...wish.cpus], threads, engineThreads, ...batching }
   })
   const config: Config = {
     host: str('HOST'),
@@ -147,6 +153,20 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
   checkRelations(config, problems)
   if (problems.length > 0) throw new ConfigError(problems)
   return config
+}
+
+/** What a pool runs and how much at once: nothing to do with CPUs. */
+function batching(
+  gpu: boolean,
+  of: (part: string) => unknown,
+): Pick<PoolConfig, 'inFlight' | 'engines' | 'workflows' | 'batch' | 'batchWaitUs'> {
+  return {
+    inFlight: of('IN_FLIGHT') as number,
+    engines: of('ENGINES') as string[],
+    workflows: of('WORKFLOWS') as string[],
+    batch: (of('BATCH') as 'auto' | number | undefined) ?? (gpu ? 'auto' : null),
+    batchWaitUs: (of('BATCH_WAIT_US') as number | undefined) ?? null,
+  }
 }
 
 function checkRelations(config: Config, problems: string[]): void {

@@ -37,11 +37,12 @@ export class Dispatcher {
   dispatch(nowUs: number): void {
     if (this.rowsWaiting === 0) return
     let mayLinger = false
-    for (const { pool, interactive, bulk } of this.pools) {
+    for (let p = 0; p < this.pools.length; p++) {
+      const { pool, interactive, bulk } = this.pools[p]!
       while (pool.free > 0) {
         const queue = next(interactive, nowUs) ?? next(bulk, nowUs)
         if (queue === null) break
-        this.run(pool, queue.take(nowUs))
+        this.run(pool, p, queue.take(nowUs))
       }
       mayLinger ||= pool.free > 0
     }
@@ -49,8 +50,9 @@ export class Dispatcher {
     if (this.rowsWaiting > 0 && mayLinger) this.linger()
   }
 
-  private run(pool: Pool, batch: Batch): void {
+  private run(pool: Pool, p: number, batch: Batch): void {
     this.rowsWaiting -= batch.rows
+    batch.pool = p
     const task: RunTask = {
       kind: 'run',
       version: batch.queue.id,

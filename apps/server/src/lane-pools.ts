@@ -1,9 +1,9 @@
 import type { Arena } from '@millrace/base'
 import { deviceOfLane, formatCpus, formatDevice, makeSeats, parseDevice, Pool, type Seats } from '@millrace/pool'
-import type { VersionDescription } from '@millrace/workflow'
 import type { DescribeTask, ThreadDescription, WorkerData } from '@millrace/worker'
 import type { Config, PoolConfig } from './config'
 import type { Log } from './log'
+import type { PlacedDescription } from './placement'
 
 /** A pool that runs, with what of it is this lane's. */
 export interface LanePool {
@@ -32,6 +32,8 @@ export function openPool(
     seats,
     engines: config.engines,
     engineThreads: config.engineThreads,
+    workflows: config.workflows,
+    failed: null,
   }
   let replacing: NodeJS.Timeout | undefined
   const pool = new Pool({
@@ -78,13 +80,14 @@ export function logPinning(pool: PoolConfig, threads: readonly ThreadDescription
   }
 }
 
-/** Of the first pool where the version is ready; else why the first pool's first thread failed it. */
-export function descriptionOf(
-  pools: readonly (readonly ThreadDescription[])[],
-  readyOn: readonly (readonly boolean[])[],
-  v: number,
-): VersionDescription {
-  const ready = readyOn.findIndex((versions) => versions[v])
-  if (ready >= 0) return pools[ready]![0]!.versions[v]!
-  return pools[0]!.find((thread) => thread.versions[v]!.state !== 'ready')!.versions[v]!
+/** Says what is not served, and what is served by some pools only. */
+export function logPlacement(placed: readonly PlacedDescription[], log: Log): void {
+  for (const { name, version, state, reason, pools } of placed) {
+    const fields = { workflow: name, version }
+    if (state === 'failed') log.error(fields, `${name}@${version} failed to load: ${reason}`)
+    else
+      for (const one of pools)
+        if (one.state === 'failed')
+          log.warn({ ...fields, pool: one.pool }, `${name}@${version} does not run on pool ${one.pool}: ${one.reason}`)
+  }
 }

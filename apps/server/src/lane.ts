@@ -3,16 +3,17 @@ import { Arena, Code } from '@millrace/base'
 import { pinThread } from '@millrace/pool'
 import { compileRules, type Rules, type Table } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
-import { readRepository, type VersionDescription } from '@millrace/workflow'
+import { readRepository } from '@millrace/workflow'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { RoadDoor } from './door'
 import { explainRequest } from './explain'
-import { describe, descriptionOf, logPinning, openPool, type LanePool } from './lane-pools'
+import { describe, logPinning, logPlacement, openPool, type LanePool } from './lane-pools'
 import { seatsOf, type LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
+import { place, type PlacedDescription } from './placement'
 import { repositoryRules } from './repository-rules'
 import { Road } from './road'
 import { serveVersion, type ServedVersion } from './served-version'
@@ -32,7 +33,7 @@ export interface LaneParts {
   readonly table: Table
   readonly arena: Arena
   /** By version index; `versions` has null where one is not ready. */
-  readonly descriptions: readonly VersionDescription[]
+  readonly descriptions: readonly PlacedDescription[]
   readonly versions: readonly (ServedVersion | null)[]
   readonly pools: readonly LanePool[]
   readonly road: Road
@@ -57,7 +58,7 @@ export class Lane {
     config: Config,
     index: number,
     log: Log,
-    loaded: (descriptions: readonly VersionDescription[]) => Promise<void>,
+    loaded: (descriptions: readonly PlacedDescription[]) => Promise<void>,
   ): Promise<Lane> {
     const repository = readRepository(config.repository)
     if (repository.versions.length === 0)
@@ -72,16 +73,12 @@ export class Lane {
         Promise.all(pools.map(describe)),
       )
       described.forEach((threads, p) => logPinning(config.pools[p]!, threads, log))
-      const readyOn = described.map((threads) =>
-        repository.versions.map((_, v) => threads.every((thread) => thread.versions[v]!.state === 'ready')),
-      )
-      const descriptions = repository.versions.map((_, v) => descriptionOf(described, readyOn, v))
-      for (const { name, version, state, reason } of descriptions)
-        if (state === 'failed') log.error({ workflow: name, version }, `${name}@${version} failed to load: ${reason}`)
+      const descriptions = place(config.pools, described)
+      logPlacement(descriptions, log)
       const rules = await repositoryRules(repository)
       const table = compileRules(rules, repository.versions, rules.version ?? 1)
       const versions = descriptions.map((description, v) =>
-        description.state === 'ready' ? serveVersion(description, v, arena, config) : null,
+        description.state === 'ready' ? serveVersion(description, v, arena, config, readyPools(description)) : null,
       )
       const road = new Road({
         config,
@@ -89,11 +86,13 @@ export class Lane {
         versions,
         table,
         pools: pools.map(({ pool }, p): RoadPool => {
-          const served = versions.filter((version, v) => version !== null && readyOn[p]![v] === true)
+          const served = versions
+            .flatMap((version) => version ?? [])
+            .filter(({ limits }) => limits.some((limit) => limit.pool === p))
           return {
             pool,
-            interactive: served.map((version) => version!.interactive),
-            bulk: served.map((version) => version!.bulk),
+            interactive: served.map(({ interactive }) => interactive),
+            bulk: served.map(({ bulk }) => bulk),
           }
         }),
       })
@@ -186,6 +185,11 @@ export class Lane {
 function pinFront({ seating }: Config, lane: number, log: Log): void {
   const { error } = pinThread(seating.lanes[lane]!.front)
   if (error !== null) log.warn(`the front thread is not pinned: ${error}`)
+}
+
+/** Indexes of the pools that serve a version. */
+function readyPools({ pools }: PlacedDescription): number[] {
+  return pools.flatMap(({ state }, p) => (state === 'ready' ? [p] : []))
 }
 
 /** Resolves when it holds, or when the time is over. */

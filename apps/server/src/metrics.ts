@@ -83,6 +83,18 @@ export async function metricsPage(
     registers: [registry],
   })
   for (const { lane, pool, count } of counted.threadRestarts.values()) replaced.inc({ lane, pool }, count)
+  const tooLarge = new Counter({
+    name: 'millrace_batch_out_of_memory_total',
+    help: 'Runs that did not fit the memory of their device, and were made again in halves.',
+    labelNames: ['pool', 'workflow', 'version'],
+    registers: [registry],
+  })
+  for (const { pool, workflow, version, count } of counted.tooLarge.values())
+    tooLarge.inc({ pool, workflow, version }, count)
+  const ofVersion = (name: string, help: string): Gauge<'lane' | 'pool' | 'workflow' | 'version'> =>
+    gauge(name, help, ['lane', 'pool', 'workflow', 'version'])
+  const rowsLimit = ofVersion('millrace_batch_rows_limit', 'Rows that a pool takes at once.')
+  const batchWait = ofVersion('millrace_batch_wait_seconds', 'How long rows wait for company while a thread is free.')
   const delay = gauge(
     'millrace_event_loop_delay_seconds',
     "Delay of the front thread's event loop since the last scrape.",
@@ -110,6 +122,10 @@ export async function metricsPage(
       threads.set({ lane, pool: pool.name, device, state: 'ready' }, pool.readyThreads)
       threads.set({ lane, pool: pool.name, device, state: 'starting' }, pool.threads - pool.readyThreads)
       batches.set({ lane, pool: pool.name }, pool.batchesInFlight)
+    }
+    for (const { pool, workflow, version, rows, waitUs } of snapshot.batchLimits) {
+      rowsLimit.set({ lane, pool, workflow, version }, rows)
+      batchWait.set({ lane, pool, workflow, version }, waitUs / 1e6)
     }
     const { mean, p99, max } = snapshot.eventLoopDelayUs
     delay.set({ lane, quantile: 'mean' }, mean / 1e6)

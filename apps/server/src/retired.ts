@@ -6,6 +6,15 @@ export interface Retired {
   readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
   readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
   readonly threadRestarts: Map<string, ThreadRestarts>
+  readonly tooLarge: Map<string, TooLarge>
+}
+
+/** Runs that did not fit the memory. */
+export interface TooLarge {
+  readonly pool: string
+  readonly workflow: string
+  readonly version: number
+  readonly count: number
 }
 
 export interface ThreadRestarts {
@@ -15,7 +24,13 @@ export interface ThreadRestarts {
 }
 
 export function emptyRetired(): Retired {
-  return { requests: new Map(), latencies: new Map(), batchRows: new Map(), threadRestarts: new Map() }
+  return {
+    requests: new Map(),
+    latencies: new Map(),
+    batchRows: new Map(),
+    threadRestarts: new Map(),
+    tooLarge: new Map(),
+  }
 }
 
 /** Adds everything that only ever grows. */
@@ -35,6 +50,11 @@ export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
       ...a,
       histogram: addHistograms(a.histogram, b.histogram),
     }))
+  for (const { pool, workflow, version, tooLarge: count } of snapshot.batchLimits)
+    merge(into.tooLarge, [pool, workflow, version], { pool, workflow, version, count }, (a, b) => ({
+      ...a,
+      count: a.count + b.count,
+    }))
   for (const { name: pool, restarts: count } of snapshot.pools)
     merge(into.threadRestarts, [snapshot.lane, pool], { lane: snapshot.lane, pool, count }, (a, b) => ({
       ...a,
@@ -49,6 +69,7 @@ export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Ret
     latencies: new Map(retired.latencies),
     batchRows: new Map(retired.batchRows),
     threadRestarts: new Map(retired.threadRestarts),
+    tooLarge: new Map(retired.tooLarge),
   }
   for (const snapshot of snapshots) addRetired(sum, snapshot)
   return sum

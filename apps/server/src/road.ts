@@ -18,6 +18,7 @@ import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
 import { AnswerCounts, Mapping } from './mapping'
+import { observeBatch } from './pool-limits'
 import type { ServedVersion } from './served-version'
 
 /** What a subject's decimal digits are hashed from: a u64 has at most 20. */
@@ -162,6 +163,7 @@ export class Road implements BatchOwner {
 
   ran(batch: Batch): void {
     this.nowUs = nowUs()
+    observeBatch(this.options.versions[batch.queue.id]!, batch, this.words, this.nowUs, this.calls)
     this.answers.batchRan(batch, this.nowUs)
     batch.queue.free(batch)
     this.dispatcher.dispatch(this.nowUs)

@@ -3,6 +3,7 @@ import { BatchQueue } from '@millrace/batch'
 import { intakeOf, type Intake } from '@millrace/wire'
 import type { VersionDescription } from '@millrace/workflow'
 import type { Config } from './config'
+import { applyLimits, poolLimit, type PoolLimit } from './pool-limits'
 
 /** A workflow version as the front thread knows it: what it takes, where its rows wait, what it took so far. */
 export interface ServedVersion {
@@ -17,6 +18,8 @@ export interface ServedVersion {
   readonly outputPerRequest: Uint8Array
   readonly interactive: BatchQueue
   readonly bulk: BatchQueue
+  /** What each pool that serves it takes at once. */
+  readonly limits: readonly PoolLimit[]
   /** Microseconds, by request; facts and score are those of its batch. */
   readonly totalUs: Buckets
   readonly queueUs: Buckets
@@ -25,12 +28,18 @@ export interface ServedVersion {
   readonly batchRows: Buckets
 }
 
-/** `index` is the version's place in the repository, which its workers know it by. Only for versions that are ready. */
+/**
+ * Only for versions that are ready.
+ *
+ * @param index the version's place in the repository, which its workers know it by
+ * @param pools indexes of the pools that serve it
+ */
 export function serveVersion(
   description: VersionDescription,
   index: number,
   arena: Arena,
   config: Config,
+  pools: readonly number[],
 ): ServedVersion {
   const { signature } = description
   const queue = (): BatchQueue =>
@@ -43,19 +52,24 @@ export function serveVersion(
       stringBytesPerRow: config.slabStringBytes,
       waitUs: description.batchWaitUs,
     })
-  return {
+  const interactive = queue()
+  const { rowsMax } = interactive.layout
+  const served: ServedVersion = {
     description,
     label: `${description.name}@${description.version}`,
     intake: intakeOf(signature),
     dense: signature.outputs.every((column) => !column.ragged),
     outputBytes: Int32Array.from(signature.outputs, bytesPerRow),
     outputPerRequest: Uint8Array.from(signature.outputs, (column) => (column.per === 'request' ? 1 : 0)),
-    interactive: queue(),
+    interactive,
     bulk: queue(),
+    limits: pools.map((pool) => poolLimit(config.pools[pool]!, pool, rowsMax, description.batchWaitUs)),
     totalUs: new Buckets(latencyBoundsUs),
     queueUs: new Buckets(latencyBoundsUs),
     factsUs: new Buckets(latencyBoundsUs),
     scoreUs: new Buckets(latencyBoundsUs),
     batchRows: new Buckets(rowBounds),
   }
+  applyLimits(served)
+  return served
 }

@@ -1,7 +1,8 @@
 import { codeNames, type Buckets } from '@millrace/base'
 import type { Table } from '@millrace/rules'
-import type { VersionDescription } from '@millrace/workflow'
 import type { LaneParts } from './lane'
+import type { PlacedDescription } from './placement'
+import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
 
 /** A histogram as plain data: `counts` has one entry more than `bounds` (above all bounds). */
@@ -56,10 +57,22 @@ export interface LaneSnapshot {
     /** Threads replaced since the start. */
     readonly restarts: number
   }[]
+  /** What a pool takes of a version at once, where that is found by trying, configured, or bounded by memory. */
+  readonly batchLimits: readonly {
+    readonly pool: string
+    readonly workflow: string
+    readonly version: number
+    readonly rows: number
+    readonly waitUs: number
+    /** Rows that fit the memory of its device; null while all do. */
+    readonly rowsFit: number | null
+    /** Runs that did not fit, since the start. */
+    readonly tooLarge: number
+  }[]
   /** Since the last scrape. */
   readonly eventLoopDelayUs: { readonly mean: number; readonly p99: number; readonly max: number }
   readonly rssBytes: number
-  readonly workflows: readonly VersionDescription[]
+  readonly workflows: readonly PlacedDescription[]
 }
 
 /** The numbers of this moment. */
@@ -109,6 +122,16 @@ export function snapshotOf(parts: LaneParts): LaneSnapshot {
       batchesInFlight: pool.ready * config.pools[p]!.inFlight - pool.free,
       restarts: pool.restarts,
     })),
+    batchLimits: served.flatMap((version) =>
+      version.limits.filter(isLimited).map((limit) => ({
+        pool: config.pools[limit.pool]!.name,
+        ...named(version),
+        rows: Math.min(rowsOf(limit), version.interactive.layout.rowsMax),
+        waitUs: waitUsOf(limit),
+        rowsFit: Number.isFinite(limit.fits) ? limit.fits : null,
+        tooLarge: limit.tooLarge,
+      })),
+    ),
     eventLoopDelayUs: {
       mean: finite(eventLoop.mean / 1000),
       p99: eventLoop.percentile(99) / 1000,

@@ -13,6 +13,10 @@ export interface WorkerData {
   /** Engine names in order of preference; empty: every one that is available. */
   readonly engines: readonly string[]
   readonly engineThreads: number
+  /** Versions that the pool runs, as `name`, `name@version`, with `*` for any text; empty: all. */
+  readonly workflows: readonly string[]
+  /** A byte for each version, 1 where the thread of the pool that started last could not load it; null: nobody asks. */
+  readonly failed: SharedArrayBuffer | null
 }
 
 /** One closed batch. The thread knows the layout from (workflow version, rowsMax). */

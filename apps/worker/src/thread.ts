@@ -2,8 +2,17 @@ import { threadId } from 'node:worker_threads'
 import { layoutSlab, type Layout } from '@millrace/batch'
 import { openLmdb, type FactStore } from '@millrace/facts'
 import { pinThread, takeSeat, type Pinned, type Seats } from '@millrace/pool'
-import { Engines, loadVersion, messageOf, readRepository, type LoadedVersion } from '@millrace/workflow'
+import {
+  emptyDescription,
+  Engines,
+  loadVersion,
+  messageOf,
+  readRepository,
+  type LoadedVersion,
+  type LoadResult,
+} from '@millrace/workflow'
 import { FailureLog } from './failure-log'
+import { takes } from './takes'
 import type { ThreadDescription, WorkerData } from './protocol'
 
 /** Everything one thread owns. */
@@ -31,8 +40,14 @@ export async function startThread(data: WorkerData): Promise<Thread> {
   const repository = readRepository(data.repository)
   const engines = new Engines({ threads: data.engineThreads, device: data.device }, data.engines)
   const facts = openStore(repository.facts)
-  const loads = []
-  for (const folder of repository.versions) loads.push(await loadVersion(folder, { engines, ...facts }))
+  const loads: LoadResult[] = []
+  for (const folder of repository.versions)
+    loads.push(
+      takes(data.workflows, folder)
+        ? await loadVersion(folder, { engines, ...facts })
+        : { version: null, description: emptyDescription(folder, 'found', leftOut) },
+    )
+  tellFailed(data.failed, loads)
   return {
     memory: data.memory,
     description: {
@@ -49,6 +64,15 @@ export async function startThread(data: WorkerData): Promise<Thread> {
 function sitDown(seats: Seats): Pinned {
   const { tid } = pinThread([])
   return pinThread(takeSeat(seats, threadId, tid))
+}
+
+const leftOut = 'the pool does not take it (MILLRACE_POOL_<NAME>_WORKFLOWS)'
+
+/** For those who knew what the thread before this one could do. */
+function tellFailed(memory: SharedArrayBuffer | null, loads: readonly LoadResult[]): void {
+  if (memory === null) return
+  const failed = new Uint8Array(memory)
+  loads.forEach(({ description }, v) => (failed[v] = description.state === 'failed' ? 1 : 0))
 }
 
 /** A store that does not open fails the versions that read facts, not the thread. */

@@ -163,6 +163,8 @@ export class BatchQueue {
     this.words[header + Header.rows] = batch.rows
     this.words[header + Header.requests] = batch.requests
     this.words[header + Header.heapUsed] = batch.heapUsed
+    this.words[header + Header.rowsFit] = 0
+    this.words[header + Header.tooLarge] = 0
     return batch
   }
 

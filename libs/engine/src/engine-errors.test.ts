@@ -12,12 +12,15 @@ test.each([
   'Array buffer allocation failed',
 ])('out of memory: %s', (message) => {
   const error = engineError(new Error(message))
-  expect([error.name, error.message, isOutOfMemory(error), isDeviceLost(error)]).toEqual([
-    'OutOfMemory',
-    message,
-    true,
-    false,
-  ])
+  expect([error.name, isOutOfMemory(error), isDeviceLost(error)]).toEqual(['OutOfMemory', true, false])
+  expect(message).toContain(error.message)
+  expect((error.cause as Error).message).toBe(message)
+})
+
+test('says what matters of what the library says', () => {
+  const message =
+    "Non-zero status code while running Mul node. Name:'' a.cc:360 Failed to allocate memory for requested buffer of size 9\n\n"
+  expect(engineError(new Error(message)).message).toBe('Failed to allocate memory for requested buffer of size 9')
 })
 
 test.each([

@@ -20,7 +20,7 @@ const memoryPatterns = [
   /BFC ?Arena ran out of memory/,
   /std::bad_alloc/,
   // webgpu: a buffer that cannot be, one that could not be made, and tensors that no binding or dispatch can cover.
-  /exceeds the max buffer size limit/,
+  /Buffer size \(\d+\) exceeds the max buffer size limit/,
   /VK_ERROR_OUT_OF_(DEVICE|HOST)_MEMORY/,
   /\[Invalid Buffer\b/,
   /exceeds the WebGPU supported maximum/,
@@ -42,12 +42,23 @@ const lostPatterns = [
   /CUDA failure (700|702|710|719)\b/,
 ]
 
-/** The error of a library under its own name where it says that the device's memory or the device itself is gone. */
+/** The error of a library, or under a name of ours, and shorter, where it says that the device's memory or the device itself is gone. */
 export function engineError(error: unknown): Error {
   const message = error instanceof Error ? error.message : String(error)
-  if (lostPatterns.some((pattern) => pattern.test(message))) return new DeviceLost(message, { cause: error })
-  if (memoryPatterns.some((pattern) => pattern.test(message))) return new OutOfMemory(message, { cause: error })
+  const lost = said(message, lostPatterns)
+  if (lost !== null) return new DeviceLost(lost, { cause: error })
+  const memory = said(message, memoryPatterns)
+  if (memory !== null) return new OutOfMemory(memory, { cause: error })
   return error instanceof Error ? error : new Error(message)
+}
+
+/** The line of a message from where a pattern begins: libraries put their source files and stacks around it. */
+function said(message: string, patterns: readonly RegExp[]): string | null {
+  for (const pattern of patterns) {
+    const found = pattern.exec(message)
+    if (found !== null) return message.slice(found.index).split('\n')[0]!.trim()
+  }
+  return null
 }
 
 export function isOutOfMemory(error: unknown): boolean {

@@ -28,7 +28,7 @@ export interface VersionDescription {
   readonly name: string
   readonly version: number
   readonly state: VersionState
-  /** Why it failed, in words that say what to change; null unless `failed`. */
+  /** Why it failed, in words that say what to change, or why nobody loads it; null unless `failed` or `found`. */
   readonly reason: string | null
   /** Empty columns when failed. */
   readonly signature: Signature

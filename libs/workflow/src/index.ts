@@ -31,7 +31,7 @@ export type { ModelDescription, VersionDescription, VersionFolder, VersionState 
 export { EngineChecks, type EngineCheck } from './engine-checks'
 export { Engines } from './engines'
 export { importDefault } from './import-file'
-export { loadVersion, type LoadContext, type LoadResult } from './load'
+export { emptyDescription, loadVersion, type LoadContext, type LoadResult } from './load'
 export { LoadedVersion } from './loaded'
 export { messageOf } from './message-of'
 export { runOffline, type OfflineAnswer, type OfflineOptions } from './offline'

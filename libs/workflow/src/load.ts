@@ -93,29 +93,26 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
   } catch (error) {
     enter('failed')
     for (const { model } of models) model.dispose()
-    return { version: null, description: failedDescription(folder, messageOf(error), golden, (nowUs() - begun) / 1000) }
+    const empty = emptyDescription(folder, 'failed', messageOf(error))
+    return { version: null, description: { ...empty, golden, loadMs: (nowUs() - begun) / 1000 } }
   }
 }
 
-function failedDescription(
-  folder: VersionFolder,
-  reason: string,
-  golden: VersionDescription['golden'],
-  loadMs: number,
-): VersionDescription {
+/** Of a version that failed, or that nobody loaded (`found`). */
+export function emptyDescription(folder: VersionFolder, state: 'failed' | 'found', reason: string): VersionDescription {
   return {
     name: folder.name,
     version: folder.version,
-    state: 'failed',
+    state,
     reason,
     signature: { inputs: [], outputs: [] },
     batchRowsMax: 0,
     batchWaitUs: 0,
     models: [],
     facts: [],
-    golden,
+    golden: null,
     warmed: false,
-    loadMs,
+    loadMs: 0,
   }
 }
 
