@@ -75,13 +75,13 @@ export const networks: readonly Network[] = [
       )
     },
   },
-  { name: 'face-detection', format: 'tfjs', tolerance: 1e-4, rows: images(4, 7) },
-  { name: 'face-mesh', format: 'tfjs', tolerance: 1e-4, every: { points: 11 }, rows: images(5, 10) },
+  { name: 'face-detection', format: 'tfjs', tolerance: 1e-5, rows: images(4, 7) },
+  { name: 'face-mesh', format: 'tfjs', tolerance: 3e-4, every: { points: 11 }, rows: images(5, 10) },
   {
     name: 'text-reading',
     format: 'onnx',
     // Of `sure`; what is read is the same text.
-    tolerance: 1e-4,
+    tolerance: 1e-5,
     rows: async () => {
       const pages = await somePages()
       return [...pages.map(({ picture }) => ({ picture })), { picture: await page(320, 96, []) }]

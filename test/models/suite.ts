@@ -21,6 +21,17 @@ interface Tried {
   readonly version: VersionDescription
 }
 
+export function serverVariables(engines: string): Record<string, string> {
+  return {
+    MILLRACE_POOL_CPU_ENGINES: engines,
+    // Two, so that batches of one network run beside each other.
+    MILLRACE_POOL_CPU_THREADS: '2',
+    MILLRACE_ARENA_BYTES: '256MiB',
+    // A picture.
+    MILLRACE_SLAB_STRING_BYTES: '256KiB',
+  }
+}
+
 /** Defines the tests of a server that has only `engines` (names by commas), over all networks or those that are `tried`. */
 export function suite(engines: string, tried: readonly Network[]): void {
   let served: Served
@@ -28,17 +39,7 @@ export function suite(engines: string, tried: readonly Network[]): void {
   const byName = new Map<string, Tried>()
   beforeAll(async () => {
     prepare()
-    served = await serve(
-      {
-        MILLRACE_POOL_CPU_ENGINES: engines,
-        // Two, so that batches of one network run beside each other.
-        MILLRACE_POOL_CPU_THREADS: '2',
-        MILLRACE_ARENA_BYTES: '256MiB',
-        // A picture.
-        MILLRACE_SLAB_STRING_BYTES: '256KiB',
-      },
-      repository,
-    )
+    served = await serve(serverVariables(engines), repository)
     const { body } = await served.admin('GET', '/v1/workflows')
     versions = (JSON.parse(body.toString('utf8')) as { workflows: VersionDescription[] }).workflows
     for (const network of tried)

@@ -1,6 +1,5 @@
 import { dirname, join } from 'node:path'
-import { column, defineWorkflow, tfjs } from '@millrace/workflow'
-import { decodeImages } from '../../../pixels'
+import { column, defineWorkflow, steps, tfjs } from '@millrace/workflow'
 
 const size = 192
 
@@ -14,8 +13,10 @@ export default defineWorkflow({
     inputs: { 'input:0': 'i32' },
     outputs: { 'Identity:0': 'f32' },
   }),
-  async preprocess({ inputs }, into) {
-    into['input:0']([1, size, size, 3]).set(await decodeImages([inputs.image.bytes(0)], size))
+  async preprocess(batch, into) {
+    const pixels = new Uint8Array(size * size * 3)
+    await steps.decodeImages(batch, 'image', pixels, { width: size, height: size })
+    into['input:0']([1, size, size, 3]).set(pixels)
   },
   postprocess: ({ outputs }, from) => outputs.joints.set(from['Identity:0'].data),
 })

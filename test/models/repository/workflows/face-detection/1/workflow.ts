@@ -1,6 +1,5 @@
 import { dirname, join } from 'node:path'
-import { column, defineWorkflow, tfjs } from '@millrace/workflow'
-import { decodeImages } from '../../../pixels'
+import { column, defineWorkflow, steps, tfjs } from '@millrace/workflow'
 
 const size = 256
 /** Where boxes are looked for: cells of so many pixels, so many boxes in each. */
@@ -26,10 +25,10 @@ export default defineWorkflow({
     inputs: { 'input:0': 'f32' },
     outputs: { 'Identity:0': 'f32', 'Identity_1:0': 'f32', 'Identity_2:0': 'f32', 'Identity_3:0': 'f32' },
   }),
-  async preprocess({ inputs }, into) {
-    const pixels = await decodeImages([inputs.image.bytes(0)], size)
+  async preprocess(batch, into) {
     const input = into['input:0']([1, size, size, 3])
-    for (let i = 0; i < pixels.length; i++) input[i] = pixels[i]! / 127.5 - 1
+    // From -1 to 1.
+    await steps.decodeImages(batch, 'image', input, { width: size, height: size, scale: 1 / 127.5, mean: [1, 1, 1] })
   },
   postprocess({ outputs }, from) {
     const scores = [...from['Identity:0'].data, ...from['Identity_1:0'].data]

@@ -1,6 +1,5 @@
 import { dirname, join } from 'node:path'
-import { column, defineWorkflow, tfjs } from '@millrace/workflow'
-import { decodeImages } from '../../../pixels'
+import { column, defineWorkflow, steps, tfjs } from '@millrace/workflow'
 
 const size = 192
 
@@ -13,13 +12,9 @@ export default defineWorkflow({
     inputs: { input_1: 'f32' },
     outputs: { output_mesh: 'f32', output_faceflag: 'f32' },
   }),
-  async preprocess({ rows, inputs }, into) {
-    const pixels = await decodeImages(
-      Array.from({ length: rows }, (_, row) => inputs.image.bytes(row)),
-      size,
-    )
-    const input = into.input_1([rows, size, size, 3])
-    for (let i = 0; i < pixels.length; i++) input[i] = pixels[i]! / 255
+  async preprocess(batch, into) {
+    const input = into.input_1([batch.rows, size, size, 3])
+    await steps.decodeImages(batch, 'image', input, { width: size, height: size })
   },
   postprocess({ outputs }, from) {
     outputs.points.set(from.output_mesh.data)

@@ -8,14 +8,19 @@ export interface Picture {
   readonly height: number
 }
 
-export async function decode(bytes: Buffer): Promise<Picture> {
-  // A copy: what a batch lies in is shared memory, which sharp does not take.
-  const { data, info } = await sharp(Buffer.from(bytes))
-    .flatten({ background: 'white' })
-    .toColourspace('srgb')
-    .raw()
-    .toBuffer({ resolveWithObject: true })
-  return { pixels: data, width: info.width, height: info.height }
+/** Null for what is no picture. */
+export async function decode(bytes: Buffer): Promise<Picture | null> {
+  try {
+    // A copy: what a batch lies in is shared memory, which sharp does not take.
+    const { data, info } = await sharp(Buffer.from(bytes))
+      .flatten({ background: 'white' })
+      .toColourspace('srgb')
+      .raw()
+      .toBuffer({ resolveWithObject: true })
+    return { pixels: data, width: info.width, height: info.height }
+  } catch {
+    return null
+  }
 }
 
 /** `box` of the picture, upside down if need be, as `width` by `height` pixels. */

@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path'
-import { column, defineWorkflow, onnx, type RunModel } from '@millrace/workflow'
+import { Code, column, defineWorkflow, onnx, type RunModel } from '@millrace/workflow'
 import { findBoxes, type Box } from './boxes'
 import { Characters } from './characters'
 import { cut, decode, toPlanes, type Picture } from './picture'
@@ -51,10 +51,15 @@ export default defineWorkflow({
     }),
   },
 
-  async score({ rows, inputs, outputs }, { find, direct, read }) {
+  async score(batch, { find, direct, read }) {
+    const { rows, requestOf, inputs, outputs } = batch
     const lines: Line[] = []
     for (let row = 0; row < rows; row++) {
       const picture = await decode(inputs.picture.bytes(row))
+      if (picture === null) {
+        batch.refuse(requestOf[row]!, Code.INVALID_ARGUMENT, 'inputs.picture: no picture that can be decoded')
+        continue
+      }
       for (const box of await findLines(picture, find))
         lines.push({ row, picture, box, turned: false, text: '', sure: 0 })
     }
