@@ -2,6 +2,7 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { allowed, cgroups, cpuFiles, machine } from '../../../test/support/machine'
 
 const bin = join(__dirname, '../bin/millrace.js')
 const fixtures = join(__dirname, '../../../test/fixtures/repository')
@@ -76,6 +77,64 @@ describe('config', () => {
     const { status, stderr } = run(['config'], { env: { MILLRACE_PROT: '1' } })
     expect(status).toBe(2)
     expect(stderr).toContain('MILLRACE_PROT: there is no such variable; the nearest is MILLRACE_PORT')
+  })
+})
+
+describe('pools', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-pools-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const server = machine(folder, { ...cpuFiles(2, 4, 2), ...allowed('0-15') })
+  const container = machine(folder, {
+    ...cpuFiles(1, 64, 1),
+    ...allowed('0-63'),
+    ...cgroups('/', { 'cpu.max': '200000 100000' }),
+  })
+
+  it('draws who sits where', () => {
+    const { status, stdout } = run(['pools', '--root', server], { env: { MILLRACE_LANES: 'auto' } })
+    expect(status).toBe(0)
+    expect(stdout).toContain('allowed  CPUs 0-15: 8 cores, 2 NUMA nodes, 2 sockets')
+    expect(stdout).toContain(
+      [
+        'node 0   0 F0   1 c0   2 F1   3 c1',
+        '         8 c0   9 c0   10 c1  11 c1',
+        'node 1   4 F2   5 c2   6 F3   7 c3',
+        '         12 c2  13 c2  14 c3  15 c3',
+      ].join('\n'),
+    )
+    expect(stdout).toMatch(/^2 +1 +4-5,12-13 +4 +cpu: 5 13 12$/m)
+    expect(stdout).toContain('4 front threads and 12 engine threads for 16 CPUs')
+  })
+
+  it('obeys the quota of a container, and says everything as JSON', () => {
+    const { machine, seating, lanes, warnings } = JSON.parse(run(['pools', '--root', container, '--json']).stdout) as {
+      machine: { quota: number; cpus: unknown[] }
+      lanes: number
+      seating: { pinning: string; threads: number[] }
+      warnings: string[]
+    }
+    expect([machine.quota, machine.cpus.length, lanes]).toEqual([2, 64, 1])
+    expect([seating.pinning, seating.threads, warnings]).toEqual(['off', [1], []])
+  })
+
+  it('refuses what contradicts itself, and warns of what is meant', () => {
+    const env = { MILLRACE_POOL_CPU_THREADS: '40' }
+    const refused = run(['pools', '--root', server], { env })
+    expect([refused.status, refused.stdout]).toEqual([2, ''])
+    expect(refused.stderr).toContain(
+      '40 threads need 40 CPUs; CPUs 0-15 are 16: set fewer, or MILLRACE_OVERSUBSCRIBE=yes',
+    )
+    const meant = run(['pools', '--root', server], {
+      env: { ...env, MILLRACE_OVERSUBSCRIBE: 'yes', TF_NUM_INTEROP_THREADS: '2' },
+    })
+    expect(meant.stdout).toMatch(/warning MILLRACE_POOL_CPU_THREADS: 40 threads need 40 CPUs; .*take turns/)
+    expect(meant.stdout).toContain('warning TF_NUM_INTEROP_THREADS=2 is kept')
+  })
+
+  it('says that no server is there', () => {
+    const { status, stderr } = run(['pools', '--live'], { env: { MILLRACE_ADMIN_PORT: '1' } })
+    expect(status).toBe(1)
+    expect(stderr).toContain('is the server running? (MILLRACE_ADMIN_HOST, MILLRACE_ADMIN_PORT)')
   })
 })
 
@@ -213,6 +272,19 @@ describe('serve and score', () => {
     const { status, stderr } = run(['score', '-', '-u', 'http://127.0.0.1:1'], { input: '{}' })
     expect(status).toBe(1)
     expect(stderr).toContain('is the server running?')
+  })
+
+  it('has its threads where the plan says, and says where they are not', () => {
+    const admin = /admin http:\S+:(\d+)\/metrics/.exec(out)![1]!
+    const env = { MILLRACE_ADMIN_PORT: admin, MILLRACE_PORT: '0', MILLRACE_ARENA_BYTES: '64MiB' }
+    const good = run(['pools', '--live'], { env })
+    expect(good.stdout).toMatch(/server: 1 lane, \d+ threads, as the kernel tells\ngood {2}everybody sits where/)
+    expect(good.status).toBe(0)
+    const other = run(['pools', '--live', '--json'], { env: { ...env, MILLRACE_POOL_CPU_CPUS: '0' } })
+    expect((JSON.parse(other.stdout) as { misplaced: string[] }).misplaced).toEqual([
+      'the server was started with other variables or on another machine: its plan is not this one',
+    ])
+    expect(other.status).toBe(1)
   })
 
   it('ends with 0 after SIGTERM', async () => {

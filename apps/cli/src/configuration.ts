@@ -2,15 +2,22 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { enginesFolder } from '@millrace/engine'
 import { readTopology } from '@millrace/pool'
-import { readConfig, type Config } from '@millrace/server'
+import { readConfig, type Config, type ConfigDefaults } from '@millrace/server'
 
 /** The demo, where it is beside this package: what is served when nothing else is said. */
 const demo = join(__dirname, '../../demo/repository')
 
-/** The configuration of the environment; `--repository` before MILLRACE_REPOSITORY before the demo. */
-export function configuration(repository: string | undefined): Config {
+/**
+ * The configuration of the environment; `--repository` before MILLRACE_REPOSITORY before the demo.
+ *
+ * @param machine what is known of a machine; else it is this one
+ */
+export function configuration(
+  repository: string | undefined,
+  machine: Pick<ConfigDefaults, 'topology' | 'memoryBytes'> = { topology: readTopology() },
+): Config {
   const env = repository === undefined ? process.env : { ...process.env, MILLRACE_REPOSITORY: resolve(repository) }
-  const defaults = { enginesFolder: enginesFolder(process.env), topology: readTopology() }
+  const defaults = { enginesFolder: enginesFolder(process.env), ...machine }
   return readConfig(env, { ...defaults, ...(existsSync(demo) ? { repository: demo } : {}) })
 }
 

@@ -7,6 +7,7 @@ import { config } from './config'
 import { install, list, uninstall } from './engines/engines'
 import { explain, type ExplainOptions } from './explain'
 import { Exit, paint, UsageError } from './output'
+import { pools, type PoolsOptions } from './pools'
 import { score } from './score'
 import { serve } from './serve'
 
@@ -18,7 +19,7 @@ Examples:
   millrace check models
   millrace score request.json
   millrace explain --objective title-ranking --subject account-42
-  MILLRACE_LANES=auto millrace config
+  MILLRACE_LANES=auto millrace pools
 
 Exit codes: 0 good, 1 the answer is no, 2 wrong usage.`
 
@@ -67,6 +68,14 @@ export function main(argv: readonly string[]): void {
     .option(...repository)
     .option(...json)
     .action(async (file: string | undefined, options: ExplainOptions) => exit(await explain(file, options)))
+  program
+    .command('pools')
+    .description('who sits where: lanes, threads and devices on the CPUs of this machine')
+    .option('--live', 'ask the server on the admin port where its threads are, and compare')
+    .option('--root <folder>', 'plan for another machine, of which this folder has /sys and /proc')
+    .option(...repository)
+    .option(...json)
+    .action(async (options: PoolsOptions) => exit(await pools(options)))
   program
     .command('config')
     .description('every environment variable, its value, where it came from')

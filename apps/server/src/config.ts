@@ -64,6 +64,8 @@ export interface ConfigDefaults {
   enginesFolder?: string
   /** The machine; without it nothing is known of CPUs, and nothing is pinned. */
   topology?: Topology
+  /** Memory that the arenas may take, bytes; else what this machine has left. */
+  memoryBytes?: number
 }
 
 export class ConfigError extends Error {
@@ -150,7 +152,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     drainMs: num('DRAIN_MS'),
     startTimeoutMs: num('START_TIMEOUT_MS'),
   }
-  checkRelations(config, problems)
+  checkRelations(config, defaults.memoryBytes ?? process.availableMemory?.() ?? freemem(), problems)
   if (problems.length > 0) throw new ConfigError(problems)
   return config
 }
@@ -169,7 +171,7 @@ function batching(
   }
 }
 
-function checkRelations(config: Config, problems: string[]): void {
+function checkRelations(config: Config, available: number, problems: string[]): void {
   const need = (holds: boolean, message: string): void => {
     if (!holds) problems.push(message)
   }
@@ -194,7 +196,6 @@ function checkRelations(config: Config, problems: string[]): void {
     'MILLRACE_REQUEST_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX',
   )
   const arenas = config.arenaBytes * config.lanes
-  const available = process.availableMemory?.() ?? freemem()
   need(
     arenas <= available,
     `MILLRACE_ARENA_BYTES: ${config.lanes} lanes take ${arenas} bytes, ${available} are available`,

@@ -1,4 +1,13 @@
-export { ConfigError, describeConfig, readConfig, type Config, type ConfigRow, type PoolConfig } from './config'
+export {
+  ConfigError,
+  describeConfig,
+  readConfig,
+  type Config,
+  type ConfigDefaults,
+  type ConfigRow,
+  type PoolConfig,
+} from './config'
+export { laneEnvironment, type LaneEnvironment } from './lane-environment'
 export type { LaneSeats, Seated } from './lane-seats'
 export { variables, type Variable } from './variables'
 export { openLog, type Log } from './log'

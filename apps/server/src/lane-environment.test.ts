@@ -9,7 +9,7 @@ const configOf = (env: Record<string, string>): Config =>
     { repository: 'models', topology },
   )
 
-const tensorflow = { TF_NUM_INTEROP_THREADS: '-1', TF_NUM_INTRAOP_THREADS: '1' }
+const tensorflow = { TF_NUM_INTEROP_THREADS: '-1', TF_NUM_INTRAOP_THREADS: '1', TF_CPP_MIN_LOG_LEVEL: '1' }
 
 test('a lane without CUDA: engines stay on their thread, and see no GPU', () => {
   expect(laneEnvironment(configOf({}), 0, {})).toEqual({
@@ -43,6 +43,7 @@ test('what the operator set stays, and is told where it works against the config
     TF_NUM_INTRAOP_THREADS: '1',
     TF_FORCE_GPU_ALLOW_GROWTH: 'false',
     CUDA_DEVICE_ORDER: 'FASTEST_FIRST',
+    TF_CPP_MIN_LOG_LEVEL: '0',
   }
   const { set, warnings } = laneEnvironment(config, 0, env)
   expect(set).toEqual({ CUDA_VISIBLE_DEVICES: '0' })

@@ -27,6 +27,8 @@ export function laneEnvironment(config: Config, lane: number, env: NodeJS.Proces
   // A pool of threads that the whole process shares would inherit the CPUs of the worker that came first.
   want('TF_NUM_INTEROP_THREADS', '-1', 'each thread of a pool runs its own graph')
   want('TF_NUM_INTRAOP_THREADS', String(most), 'it is MILLRACE_POOL_<NAME>_ENGINE_THREADS')
+  // A dozen lines for each model that is loaded, none of which is a warning.
+  if (env['TF_CPP_MIN_LOG_LEVEL'] === undefined) set['TF_CPP_MIN_LOG_LEVEL'] = '1'
   const devices = config.pools.map((pool) => deviceOfLane(parseDevice(pool.device), lane))
   const cuda = devices.find(({ kind }) => kind === 'cuda')
   const visible = env['CUDA_VISIBLE_DEVICES']

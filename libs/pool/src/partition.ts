@@ -9,6 +9,8 @@ import type { Cpu } from './topology'
 export interface Need {
   readonly least: number
   readonly wanted: number
+  /** It is all that they will take: then they need not have more CPUs than there are near. */
+  readonly fixed: boolean
 }
 
 /**
@@ -17,15 +19,11 @@ export interface Need {
  *
  * @param homes by lane, the node that it should be on where that can be had
  */
-export function partition(
-  cpus: readonly Cpu[],
-  lanes: number,
-  need: Need = { least: 1, wanted: 1 },
-  homes: readonly (number | null)[] = [],
-): Cpu[][] {
+export function partition(cpus: readonly Cpu[], lanes: number, need: Need, homes: readonly (number | null)[]): Cpu[][] {
   const nodes = groupBy(cpus, ({ node }) => node)
   if (nodes.length === 0) return Array.from({ length: lanes }, () => [])
-  const counts = countsAtHome(nodes, lanes, need.wanted, homes) ?? lanesByNode(nodes, lanes)
+  const near = need.fixed ? countsAtHome(nodes, lanes, need.wanted, homes) : null
+  const counts = near ?? lanesByNode(nodes, lanes)
   const [byCore, byCpu] = [byNode(nodes, lanes, counts, coresOf), byNode(nodes, lanes, counts, singly)]
   const straddling = runs(nodes.flatMap(coresOf).flat(), lanes)
   const enough = (parts: Cpu[][], count: number): boolean => parts.every((part) => part.length >= count)
@@ -38,12 +36,18 @@ export function partition(
 
 /**
  * The CPUs in the order in which they are taken: cores first, then their siblings, the sibling of the first core
- * last. On one node as long as `wanted` CPUs fit on one.
+ * last. On one node as long as `wanted` CPUs fit on one, which is `near` where that can be had; else `near` first.
  */
-export function inOrder(cpus: readonly Cpu[], wanted: number): Cpu[] {
+export function inOrder(cpus: readonly Cpu[], wanted: number, near: number | null): Cpu[] {
   const nodes = groupBy(cpus, ({ node }) => node)
-  const home = nodes.find((node) => node.length >= wanted) ?? cpus
-  return [...coresFirst(home), ...coresFirst(cpus.filter((cpu) => !home.includes(cpu)))]
+  const [at, others] = [
+    nodes.filter(([first]) => first!.node === near),
+    nodes.filter(([first]) => first!.node !== near),
+  ]
+  const ordered = [...at, ...others]
+  const home = ordered.find((node) => node.length >= wanted)
+  if (home === undefined) return coresFirst(ordered)
+  return [...coresFirst([home]), ...coresFirst(ordered.filter((node) => node !== home))]
 }
 
 /** One CPU of each core. */
@@ -117,8 +121,8 @@ function giveHomes(parts: Cpu[][], lanes: number, homes: readonly (number | null
   return given.map((part) => part ?? left.shift()!)
 }
 
-function coresFirst(cpus: readonly Cpu[]): Cpu[] {
-  const cores = coresOf(cpus)
+function coresFirst(nodes: readonly (readonly Cpu[])[]): Cpu[] {
+  const cores = nodes.flatMap(coresOf)
   const depth = Math.max(0, ...cores.map((core) => core.length))
   const siblings = Array.from({ length: depth }, (_, rank) => cores.flatMap((core) => core[rank] ?? []))
   return siblings.flatMap((rank, r) => (r === 0 ? rank : [...rank.slice(1), ...rank.slice(0, 1)]))

@@ -83,7 +83,7 @@ describe('machines', () => {
 
   test('a lane that needs more than a node says so; one that does not stays on one', () => {
     expect(seat(server, wish({ lanes: 1 })).warnings).toEqual([
-      'lane 0 straddles the NUMA nodes 0, 1: more lanes (MILLRACE_LANES=auto) or fewer threads keep a lane on one',
+      'lane 0 straddles the NUMA nodes 0, 1: more lanes (MILLRACE_LANES), or fewer threads, keep each on one',
     ])
     const small = seat(server, wish({ lanes: 1, pinning: 'cpu', pools: [pool({ threads: 20 })] }))
     expect([small.warnings, small.lanes[0]!.nodes]).toEqual([[], [0]])
@@ -176,7 +176,18 @@ describe('machines', () => {
     const near = seat({ ...server, gpus: [1, 1, 0, 0] }, wish({ pools: [cuda] }))
     expect(near.lanes.map(({ nodes }) => nodes)).toEqual([[1], [1], [0], [0]])
     const one = seat({ ...server, gpus: [1] }, wish({ pools: [pool({ device: parseDevice('cuda:0'), threads: 2 })] }))
-    expect([one.lanes.length, one.threads]).toEqual([1, [2]])
+    expect([one.lanes.map(({ nodes }) => nodes), one.threads]).toEqual([[[1]], [2]])
+    // Beside a pool that takes all there is, nothing is left idle for the sake of being near.
+    const mixed = seat(
+      { ...server, gpus: [1] },
+      wish({ pools: [pool({ name: 'gpu', device: parseDevice('cuda:0') }), pool()] }),
+    )
+    expect([mixed.threads, mixed.idle, mixed.lanes[0]!.front, mixed.lanes[0]!.pools[0]]).toEqual([
+      [1, 62],
+      [],
+      [16],
+      [[17]],
+    ])
   })
 })
 

@@ -94,10 +94,13 @@ function take(
     const order = inOrder(
       group.parts[lane]!.filter((cpu) => !used.has(cpu)),
       engines + (group.fronts ? 1 : 0),
+      group.homes[lane]!,
     )
     if (group.fronts && order.length > engines) used.add((front = order.shift()!))
     if (engines > order.length) continue
-    for (const p of group.pools)
+    // Those that feed a GPU first, as long as CPUs are near it.
+    const fed = group.pools.filter((p) => wishes.pools[p]!.device.kind !== 'cpu')
+    for (const p of [...fed, ...group.pools.filter((p) => !fed.includes(p))])
       pools[p] = Array.from({ length: threads[p]! }, () => order.splice(0, wishes.pools[p]!.engineThreads))
     for (const cpu of group.pools.flatMap((p) => pools[p]!.flat())) used.add(cpu)
   }
@@ -185,7 +188,7 @@ function warningsOf(wishes: Wishes, means: Means, lanes: readonly LaneSeating[])
   if (straddling >= 0)
     warnings.push(
       `lane ${straddling} straddles the NUMA nodes ${lanes[straddling]!.nodes.join(', ')}: ` +
-        'more lanes (MILLRACE_LANES=auto) or fewer threads keep a lane on one',
+        'more lanes (MILLRACE_LANES), or fewer threads, keep each on one',
     )
   if (means.limited && wishes.pinning !== 'auto' && wishes.pinning !== 'off')
     warnings.push(

@@ -1,6 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { allowed, cgroups, cpuFiles, machine as machineIn, type Files } from '../../../test/support/machine'
 import { affinityOf, formatCpus, parseCpus, readTopology } from './index'
 
 /* Machines made of files. */
@@ -8,53 +9,16 @@ import { affinityOf, formatCpus, parseCpus, readTopology } from './index'
 const folder = mkdtempSync(join(tmpdir(), 'topology-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-let machines = 0
-
-function machine(files: Readonly<Record<string, string>>): string {
-  const root = join(folder, String(machines++))
-  mkdirSync(root)
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true })
-    writeFileSync(join(root, path), `${text}\n`)
-  }
-  return root
-}
-
-/** CPUs as Linux numbers them: the first of every core, socket by socket, then the siblings. */
-function cpuFiles(sockets: number, cores: number, perCore: number, nodesPerSocket = 1): Record<string, string> {
-  const all = sockets * cores
-  const files: Record<string, string> = { 'sys/devices/system/cpu/online': `0-${all * perCore - 1}` }
-  const nodes = new Map<number, number[]>()
-  for (let cpu = 0; cpu < all * perCore; cpu++) {
-    const core = cpu % all
-    const node = Math.floor((core * nodesPerSocket) / cores)
-    nodes.set(node, [...(nodes.get(node) ?? []), cpu])
-    const siblings = Array.from({ length: perCore }, (_, rank) => core + rank * all)
-    const of = `sys/devices/system/cpu/cpu${cpu}/topology`
-    files[`${of}/thread_siblings_list`] = formatCpus(siblings)
-    files[`${of}/physical_package_id`] = String(Math.floor(core / cores))
-  }
-  for (const [node, cpus] of nodes) files[`sys/devices/system/node/node${node}/cpulist`] = formatCpus(cpus)
-  return files
-}
-
-const status = (list: string): Record<string, string> => ({
-  'proc/self/status': `Name:\tnode\nCpus_allowed:\tff\nCpus_allowed_list:\t${list}\nMems_allowed_list:\t0`,
-})
-const v2 = (group: string, files: Readonly<Record<string, string>>, seenFrom = '/'): Record<string, string> => ({
-  'proc/self/cgroup': `0::${group}`,
-  'proc/self/mountinfo': `30 23 0:26 ${seenFrom} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate`,
-  ...Object.fromEntries(Object.entries(files).map(([path, text]) => [`sys/fs/cgroup/${path}`, text])),
-})
+const machine = (files: Files): string => machineIn(folder, files)
 
 test('one socket without siblings', () => {
-  const { cpus, online, quota } = readTopology(machine({ ...cpuFiles(1, 4, 1), ...status('0-3') }))
+  const { cpus, online, quota } = readTopology(machine({ ...cpuFiles(1, 4, 1), ...allowed('0-3') }))
   expect(cpus).toEqual([0, 1, 2, 3].map((cpu) => ({ cpu, node: 0, socket: 0, core: cpu })))
   expect([online, quota]).toEqual([4, null])
 })
 
 test('two sockets with siblings', () => {
-  const { cpus } = readTopology(machine({ ...cpuFiles(2, 8, 2), ...status('0-31') }))
+  const { cpus } = readTopology(machine({ ...cpuFiles(2, 8, 2), ...allowed('0-31') }))
   expect(cpus).toHaveLength(32)
   expect(cpus[9]).toEqual({ cpu: 9, node: 1, socket: 1, core: 9 })
   expect(cpus[25]).toEqual({ cpu: 25, node: 1, socket: 1, core: 9 })
@@ -62,7 +26,7 @@ test('two sockets with siblings', () => {
 })
 
 test('two sockets of four nodes each', () => {
-  const { cpus } = readTopology(machine({ ...cpuFiles(2, 32, 2, 4), ...status('0-127') }))
+  const { cpus } = readTopology(machine({ ...cpuFiles(2, 32, 2, 4), ...allowed('0-127') }))
   const sizes = new Map<number, number>()
   for (const { node } of cpus) sizes.set(node, (sizes.get(node) ?? 0) + 1)
   expect([...sizes]).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((node) => [node, 16]))
@@ -70,7 +34,7 @@ test('two sockets of four nodes each', () => {
 })
 
 test('what is offline or not ours is no CPU; a node of memory alone is no node', () => {
-  const files = { ...cpuFiles(2, 4, 1), ...status('1-7'), 'sys/devices/system/node/node2/cpulist': '' }
+  const files = { ...cpuFiles(2, 4, 1), ...allowed('1-7'), 'sys/devices/system/node/node2/cpulist': '' }
   const root = machine({ ...files, 'sys/devices/system/cpu/online': '0-5' })
   const { cpus, online } = readTopology(root)
   expect(cpus.map(({ cpu, node }) => [cpu, node])).toEqual([
@@ -84,9 +48,9 @@ test('what is offline or not ours is no CPU; a node of memory alone is no node',
 })
 
 test('without topology files a CPU is a core; without anything there are as many as this machine runs', () => {
-  const arm = readTopology(machine({ 'sys/devices/system/cpu/online': '0-3', ...status('0-3') }))
+  const arm = readTopology(machine({ 'sys/devices/system/cpu/online': '0-3', ...allowed('0-3') }))
   expect(arm.cpus).toEqual([0, 1, 2, 3].map((cpu) => ({ cpu, node: 0, socket: 0, core: cpu })))
-  const bare = readTopology(machine(status('2,5')))
+  const bare = readTopology(machine(allowed('2,5')))
   expect([bare.cpus.map(({ cpu }) => cpu), bare.online]).toEqual([[2, 5], 2])
   const none = readTopology(machine({}))
   expect([none.cpus.length, none.quota, none.gpus]).toEqual([availableParallelism(), null, null])
@@ -94,11 +58,11 @@ test('without topology files a CPU is a core; without anything there are as many
 
 test('files that say nonsense are as good as missing', () => {
   const root = machine({
-    ...status('0-1'),
+    ...allowed('0-1'),
     'sys/devices/system/cpu/online': 'all',
     'sys/devices/system/cpu/cpu0/topology/physical_package_id': '-1',
     'sys/devices/system/cpu/cpu0/topology/core_cpus_list': '1-0',
-    ...v2('/', { 'cpu.max': 'plenty' }),
+    ...cgroups('/', { 'cpu.max': 'plenty' }),
   })
   expect(readTopology(root)).toMatchObject({
     cpus: [
@@ -110,23 +74,24 @@ test('files that say nonsense are as good as missing', () => {
 })
 
 describe('quota', () => {
-  const cpus = { ...cpuFiles(1, 64, 1), ...status('0-63') }
-  const quotaOf = (files: Readonly<Record<string, string>>): number | null =>
-    readTopology(machine({ ...cpus, ...files })).quota
+  const cpus = { ...cpuFiles(1, 64, 1), ...allowed('0-63') }
+  const quotaOf = (files: Files): number | null => readTopology(machine({ ...cpus, ...files })).quota
 
   test('of version 2, the least of all groups around', () => {
-    expect(quotaOf(v2('/', { 'cpu.max': '200000 100000' }))).toBe(2)
-    expect(quotaOf(v2('/', { 'cpu.max': 'max 100000' }))).toBeNull()
+    expect(quotaOf(cgroups('/', { 'cpu.max': '200000 100000' }))).toBe(2)
+    expect(quotaOf(cgroups('/', { 'cpu.max': 'max 100000' }))).toBeNull()
     const nested = { 'a/cpu.max': '150000 100000', 'a/b/cpu.max': '400000 100000', 'a/b/c/cpu.max': 'max 100000' }
-    expect(quotaOf(v2('/a/b/c', nested))).toBe(1.5)
-    expect(quotaOf(v2('/elsewhere', nested))).toBeNull()
+    expect(quotaOf(cgroups('/a/b/c', nested))).toBe(1.5)
+    expect(quotaOf(cgroups('/elsewhere', nested))).toBeNull()
   })
 
   test('of a container that is told its name outside, or a name above its own', () => {
-    expect(quotaOf(v2('/docker/1f/inner', { 'cpu.max': '300000 100000' }, '/docker/1f'))).toBe(3)
-    expect(quotaOf(v2('/docker/1f/in', { 'in/cpu.max': '50000 100000' }, '/docker/1f'))).toBe(0.5)
-    expect(quotaOf(v2('/docker/1ff', { 'cpu.max': '300000 100000', 'f/cpu.max': '1 100000' }, '/docker/1f'))).toBe(3)
-    expect(quotaOf(v2('/../../other', { 'cpu.max': '300000 100000' }))).toBe(3)
+    expect(quotaOf(cgroups('/docker/1f/inner', { 'cpu.max': '300000 100000' }, '/docker/1f'))).toBe(3)
+    expect(quotaOf(cgroups('/docker/1f/in', { 'in/cpu.max': '50000 100000' }, '/docker/1f'))).toBe(0.5)
+    expect(quotaOf(cgroups('/docker/1ff', { 'cpu.max': '300000 100000', 'f/cpu.max': '1 100000' }, '/docker/1f'))).toBe(
+      3,
+    )
+    expect(quotaOf(cgroups('/../../other', { 'cpu.max': '300000 100000' }))).toBe(3)
   })
 
   test('of version 1, beside controllers of version 2', () => {

@@ -37,6 +37,8 @@ export interface Group {
 export interface LanedGroup extends Group {
   /** By lane. */
   readonly parts: readonly (readonly Cpu[])[]
+  /** By lane, the node that it should be near; null: any. */
+  readonly homes: readonly (number | null)[]
 }
 
 /** What the machine gives: CPUs that may be busy at once, less than `usable` when a quota says so. */
@@ -103,11 +105,13 @@ export function lanedGroups(groups: readonly Group[], lanes: number, wishes: Wis
   const laned: LanedGroup[] = []
   // Those with a list first: front threads follow them.
   for (const group of [...groups].reverse()) {
-    const least = need(group, wishes, threadsWished(wishes))
+    const threads = threadsWished(wishes)
+    const least = need(group, wishes, threads)
     const wanted = least + (group.fronts ? 1 : 0)
-    const parts = partition(group.cpus, lanes, { least, wanted }, homes)
+    const fixed = group.pools.every((p) => threads[p] !== null)
+    const parts = partition(group.cpus, lanes, { least, wanted, fixed }, homes)
+    laned.unshift({ ...group, parts, homes: [...homes] })
     parts.forEach((part, lane) => (homes[lane] ??= part[0]?.node ?? null))
-    laned.unshift({ ...group, parts })
   }
   return laned
 }
