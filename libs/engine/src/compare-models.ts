@@ -1,4 +1,4 @@
-import { denseArray, type DenseDType } from '@millrace/base'
+import { denseArray, seededRandom, type DenseDType } from '@millrace/base'
 import type { Model, Tensor, Tensors, TensorSpec } from './engine'
 
 /** Outputs agree where |a - b| <= absolute + relative |b|; whole numbers and truth where they are equal. */
@@ -15,7 +15,7 @@ const innerSize = 8
  * @returns null when they agree, else where they do not, or that no rows were found to compare them on
  */
 export async function difference(model: Model, reference: Model): Promise<string | null> {
-  const random = mulberry32(1)
+  const random = seededRandom(1)
   let compared = 0
   let refused = ''
   for (const integers of [() => Math.floor(2 * random()), (i: number) => i, () => 1, () => 0])
@@ -74,15 +74,4 @@ function madeUp(
       return [name, { dtype, shape: filled, data } as Tensor]
     }),
   )
-}
-
-/** Uniform in [0, 1). Source: Tommy Ettinger's mulberry32 (public domain). */
-function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }

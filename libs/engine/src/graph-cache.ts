@@ -49,8 +49,16 @@ export function keepGraph(folder: string, key: string, bytes: Uint8Array, entry:
     moveInto(mine, join(folder, key), () => findGraph(folder, key) !== null)
   } catch {
     // A folder that cannot be written to, or a full disk.
+    remove(mine)
   }
-  rmSync(mine, { recursive: true, force: true })
+}
+
+function remove(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true })
+  } catch {
+    // What cannot be removed was not made.
+  }
 }
 
 /** By rename, which does not replace a folder that holds something: what is there and broken goes first. */
@@ -60,7 +68,7 @@ function moveInto(mine: string, path: string, isWhole: () => boolean): void {
       return renameSync(mine, path)
     } catch (error) {
       if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
-      if (isWhole()) return
+      if (isWhole()) return remove(mine)
       const broken = `${mine}.broken`
       renameSync(path, broken)
       rmSync(broken, { recursive: true, force: true })

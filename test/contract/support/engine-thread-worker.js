@@ -10,6 +10,9 @@ const { engines, inspect } = require('@millrace/engine')
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc')
 
+const warnings = []
+process.on('warning', ({ message }) => warnings.push(message))
+
 const models = []
 const started = new Map()
 
@@ -55,6 +58,7 @@ const doors = {
     const { external, arrayBuffers } = process.memoryUsage()
     return { external, arrayBuffers }
   },
+  warnings: () => warnings,
   listeners: () => process.listenerCount('uncaughtException') + process.listenerCount('unhandledRejection'),
 }
 

@@ -11,7 +11,10 @@ export interface LoadedModel {
 
 /** Calls into a thread that runs engines. Errors come back with their name and message. */
 export class EngineThread {
-  private readonly worker = new Worker(join(__dirname, 'engine-thread-worker.js'))
+  private readonly worker = new Worker(join(__dirname, 'engine-thread-worker.js'), {
+    // A test's environment is a copy of the process's, which the thread would get.
+    env: { ...process.env },
+  })
   private readonly waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>()
   private nextId = 0
 
@@ -42,6 +45,8 @@ export class EngineThread {
   inspect = (file: ModelFile, engines: readonly string[] = []) => this.ask<Inspection>('inspect', { file, engines })
   tensors = () => this.ask<number>('tensors', {})
   memory = () => this.ask<{ external: number; arrayBuffers: number }>('memory', {})
+  /** What the thread warned of since it began. */
+  warnings = () => this.ask<string[]>('warnings', {})
   listeners = () => this.ask<number>('listeners', {})
   end = () => this.worker.terminate()
 
