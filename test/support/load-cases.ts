@@ -115,8 +115,8 @@ export async function mlpCases(random: Random, rowsOf: readonly number[]): Promi
   }))
 }
 
-/** Numbers that a network computed may differ by 1e-6, all else not at all. */
-export function check(one: Case, outcome: Outcome): void {
+/** Numbers that a network computed may differ by `tolerance`, all else not at all. */
+export function check(one: Case, outcome: Outcome, tolerance = 1e-6): void {
   const { expected, objective } = one
   if (outcome.code !== expected.code) throw new Error(`${objective}: ${outcome.code}, expected ${expected.code}`)
   for (const [name, values] of Object.entries(expected.outputs)) {
@@ -124,7 +124,7 @@ export function check(one: Case, outcome: Outcome): void {
     if (given.length !== values.length)
       throw new Error(`${objective}.${name}: ${given.length} values, expected ${values.length}`)
     const wrong = values.findIndex((value, i) =>
-      objective === 'mlp' ? !(Math.abs((given[i] as number) - (value as number)) <= 1e-6) : given[i] !== value,
+      objective === 'mlp' ? !(Math.abs((given[i] as number) - (value as number)) <= tolerance) : given[i] !== value,
     )
     if (wrong >= 0)
       throw new Error(`${objective}.${name}[${wrong}]: ${String(given[wrong])}, expected ${String(values[wrong])}`)

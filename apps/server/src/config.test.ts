@@ -72,6 +72,25 @@ test('every problem at once, with the nearest name', () => {
   expect(problems.join('\n')).toMatch(/MILLRACE_POOL_CPU_DEVICE="cuda:x": 'cuda:x' is not a cuda device such as cuda:0/)
 })
 
+test('webgpu has one thread of a process, and sizes of batches are looked for on GPUs', () => {
+  const gpu = { ...small, MILLRACE_POOLS: 'cpu,gpu', MILLRACE_POOL_GPU_DEVICE: 'webgpu' }
+  expect(readConfig(gpu, defaults).pools).toMatchObject([
+    { name: 'cpu', batch: null },
+    { name: 'gpu', device: 'webgpu:0', threads: 1, batch: 'auto', batchWaitUs: null },
+  ])
+  const set = { ...gpu, MILLRACE_POOL_GPU_BATCH: '64', MILLRACE_POOL_GPU_BATCH_WAIT_US: '500' }
+  expect(readConfig(set, defaults).pools[1]).toMatchObject({ batch: 64, batchWaitUs: 500 })
+  expect(() => readConfig({ ...gpu, MILLRACE_POOL_GPU_BATCH: 'all' }, defaults)).toThrow(
+    /MILLRACE_POOL_GPU_BATCH="all"/,
+  )
+  expect(() => readConfig({ ...gpu, MILLRACE_POOL_GPU_THREADS: '2' }, defaults)).toThrow(
+    /MILLRACE_POOL_GPU_THREADS: 2, but only one thread of a process can use webgpu; more lanes/,
+  )
+  expect(() => readConfig({ ...gpu, MILLRACE_POOL_CPU_DEVICE: 'webgpu:0' }, defaults)).toThrow(
+    /MILLRACE_POOL_GPU_DEVICE: pool cpu has webgpu/,
+  )
+})
+
 describe('devices and CPUs', () => {
   const withGpus = (count: number): Topology => ({ ...topology, gpus: Array<null>(count).fill(null) })
   const problemsOf = (env: Record<string, string>, machine: Topology = withGpus(2)): string[] => {

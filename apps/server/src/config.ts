@@ -1,6 +1,6 @@
 import { freemem } from 'node:os'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
-import { checkCuda, checkSeating, wishOf } from './pool-config'
+import { checkCuda, checkSeating, checkWebgpu, wishOf } from './pool-config'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
 
 /** What a server is told by its environment. Plain data: it crosses process boundaries. */
@@ -118,6 +118,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
   const oversubscribe = str('OVERSUBSCRIBE') as Config['oversubscribe']
   const warnings: string[] = []
   checkCuda(wishes.pools, lanes, topology, env['CUDA_VISIBLE_DEVICES'], problems)
+  checkWebgpu(wishes.pools, problems)
   checkSeating(seating, wishes.pools, oversubscribe === 'yes', problems, warnings)
   const pools = read.map(({ wish, batching }, p): PoolConfig => {
     const { name, device, engineThreads } = wish

@@ -81,6 +81,21 @@ export function checkCuda(
     )
 }
 
+/** onnxruntime keeps one WebGPU context a process, without a lock: two threads in it end the process. */
+export function checkWebgpu(pools: readonly PoolWish[], problems: string[]): void {
+  const webgpu = pools.filter(({ device }) => device.kind === 'webgpu')
+  for (const { name, threads } of webgpu)
+    if (threads !== null && threads > 1)
+      problems.push(
+        `${poolVariable(name, 'THREADS')}: ${threads}, but only one thread of a process can use webgpu; ` +
+          'more lanes (MILLRACE_LANES) share the GPU',
+      )
+  if (webgpu.length > 1)
+    problems.push(
+      `${poolVariable(webgpu[1]!.name, 'DEVICE')}: pool ${webgpu[0]!.name} has webgpu, and one thread of a process can use it`,
+    )
+}
+
 /** The devices of CUDA_VISIBLE_DEVICES, by number or name; those after one that is none do not count. */
 export function cudaNames(visible: string): string[] {
   const names = visible.split(',').map((name) => name.trim())
