@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { benchFacts, factsTable } from './facts/facts'
 import { figure, machine, median, writeResults } from './report'
 import { engineAlone } from './road/engine-alone'
 import { benchHeap } from './road/heap'
@@ -8,20 +9,21 @@ import { benchRoad, roadTable } from './road/road'
 import { benchStage, stageTable } from './stage/stage'
 import { benchWorker, workerTable } from './stage/worker'
 
-const help = `npm run bench -- [stage] [road] [heap] [memory] [options]
+const help = `npm run bench -- [stage] [facts] [road] [heap] [memory] [options]
 
   stage    what each step of the road costs, in one process; what a worker adds to the engine
+  facts    batched reads of a store of a million accounts and 100,000 titles
   road     end to end, against a bare uWebSockets.js echo of the same frames
   heap     bytes that the front thread allocates for a WebSocket request
   memory   resident memory after 0.5 and after 5 million requests
 
   --smoke        as short as it gets: that everything runs and answers rightly, not how fast
   --only TEXT    only loads of road whose name contains it
-  --rounds N     rounds of road (5)
+  --rounds N     rounds of road and facts (5)
   --seconds N    length of a run of road (3)
   --help
 
-Without a name: stage, road and heap. Results go to bench/results as JSON. Compare ratios within one run only.`
+Without a name: stage, facts, road and heap. Results go to bench/results as JSON. Compare ratios within one run only.`
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -35,8 +37,8 @@ async function main(): Promise<void> {
     },
   })
   if (values.help) return console.log(help)
-  const suites = positionals.length > 0 ? positionals : ['stage', 'road', 'heap']
-  const unknown = suites.find((suite) => !['stage', 'road', 'heap', 'memory'].includes(suite))
+  const suites = positionals.length > 0 ? positionals : ['stage', 'facts', 'road', 'heap']
+  const unknown = suites.find((suite) => !['stage', 'facts', 'road', 'heap', 'memory'].includes(suite))
   if (unknown !== undefined) throw new RangeError(`there is no suite '${unknown}'\n\n${help}`)
   const { smoke } = values
   const { cpu, cores, node, date, command } = machine()
@@ -49,6 +51,11 @@ async function main(): Promise<void> {
     const worker = await benchWorker(smoke ? 50 : 5000)
     console.log(`${workerTable(worker)}\n`)
     if (!smoke) save('stage', { steps: results, worker })
+  }
+  if (suites.includes('facts')) {
+    const results = await benchFacts({ smoke, rounds: smoke ? 1 : Number(values.rounds) }, say)
+    console.log(`${factsTable(results)}\n`)
+    if (!smoke) save('facts', results)
   }
   if (suites.includes('road')) {
     const results = await benchRoad({

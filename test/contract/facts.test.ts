@@ -1,5 +1,5 @@
-import { fork } from 'node:child_process'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { fork, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -355,8 +355,209 @@ for (const { name, open } of stores) {
       expect(dense(rows, 'year')).toEqual(order)
       expect(text(rows, 'poster')).toEqual(order.map((i) => String(records[i]![1]['poster'])))
     })
+
+    test('a key that comes often in one read, and again in the next, is the same row each time', async () => {
+      await store.declare(titles)
+      await store.write('titles', [
+        ['tt1', seven],
+        ['tt2', heat],
+      ])
+      const keys = Array.from({ length: 700 }, (_, i) => `tt${i % 3}`)
+      for (let time = 0; time < 2; time++) {
+        const rows = await read('titles', keys)
+        expect([...rows.found]).toEqual(keys.map((key) => Number(key !== 'tt0')))
+        expect(text(rows, 'name')).toEqual(keys.map((key) => ({ tt0: '', tt1: 'Seven', tt2: 'Heat ' })[key]))
+        expect(dense(rows, 'year')).toEqual(keys.map((key) => (key === 'tt0' ? 0 : 1995)))
+      }
+      await store.write('titles', [['tt0', { ...heat, name: 'Ronin', year: 1998 }]])
+      const rows = await read('titles', keys.slice(0, 3))
+      expect(text(rows, 'name')).toEqual(['Ronin', 'Seven', 'Heat '])
+      expect(dense(rows, 'year')).toEqual([1998, 1995, 1995])
+    })
+
+    test('a result stays as it was while others are read and the table changes', async () => {
+      await store.declare(titles)
+      await store.write('titles', [['tt1', seven]])
+      const first = await read('titles', ['tt1'])
+      await store.write('titles', [['tt1', { ...seven, name: 'Other', rating: 1 }]])
+      await read('titles', ['tt1', 'tt2'])
+      expect([text(first, 'name'), dense(first, 'rating')]).toEqual([['Seven'], [8.5]])
+    })
+
+    test('rows and their number can be looked through', async () => {
+      await store.declare(titles)
+      await store.declare(accounts)
+      expect(await store.count('titles')).toBe(0)
+      await store.write('titles', [
+        ['tt1', seven],
+        ['tt2', heat],
+      ])
+      await store.write('accounts', [[2n ** 63n, { age: 30 }]])
+      expect(await store.count('titles')).toBe(2)
+      const seen = new Map<unknown, unknown>()
+      await store.scan('titles', (key, row) => seen.set(key, text(row, 'name')[0]) instanceof Map)
+      expect([...seen].sort()).toEqual([
+        ['tt1', 'Seven'],
+        ['tt2', 'Heat '],
+      ])
+      await store.scan('accounts', (key, row) => seen.set(key, dense(row, 'age')[0]) instanceof Map)
+      expect(seen.get(2n ** 63n)).toBe(30)
+      let rows = 0
+      await store.scan('titles', () => ++rows < 1)
+      expect(rows).toBe(1)
+    })
+
+    test('a table is replaced at once, when all of it is there', async () => {
+      await store.declare(titles)
+      await store.write('titles', [
+        ['tt1', seven],
+        ['tt2', heat],
+      ])
+      const smaller: FactTable = { name: 'titles', key: 'string', fields: [{ name: 'x', dtype: 'u8', shape: [] }] }
+      const next = await store.replace(smaller)
+      expect(await next.write([['tt1', { x: 1 }]])).toBe(1)
+      await next.write([['tt3', { x: 3 }]])
+      expect(text(await read('titles', ['tt1', 'tt3']), 'name')).toEqual(['Seven', ''])
+      await expect(next.write([['tt4', { x: 256 }]])).rejects.toThrow(/`x` is u8/)
+      await next.commit()
+      const rows = await read('titles', ['tt1', 'tt2', 'tt3'])
+      expect(Object.keys(rows.columns)).toEqual(['x'])
+      expect([...rows.found]).toEqual([1, 0, 1])
+      expect(dense(rows, 'x')).toEqual([1, 0, 3])
+      expect(await store.count('titles')).toBe(2)
+      expect(store.tables()).toEqual([smaller])
+    })
+
+    test('a replacement that is abandoned, or overtaken by another, changes nothing', async () => {
+      await store.declare(titles)
+      await store.write('titles', [['tt1', seven]])
+      const abandoned = await store.replace(titles)
+      await abandoned.write([['tt9', heat]])
+      await abandoned.abandon()
+      const overtaken = await store.replace(titles)
+      await overtaken.write([['tt8', heat]])
+      const last = await store.replace(titles)
+      await last.write([['tt7', heat]])
+      await expect(overtaken.write([['tt8', heat]])).rejects.toThrow('another load of it has begun')
+      await expect(overtaken.commit()).rejects.toThrow('another load of it has begun')
+      expect([...(await read('titles', ['tt1', 'tt7', 'tt8', 'tt9'])).found]).toEqual([1, 0, 0, 0])
+      await last.commit()
+      expect([...(await read('titles', ['tt1', 'tt7', 'tt8', 'tt9'])).found]).toEqual([0, 1, 0, 0])
+    })
   })
 }
+
+describe('what a reader keeps of lmdb', () => {
+  const table: FactTable = {
+    name: 't',
+    key: 'u64',
+    fields: [
+      { name: 'x', dtype: 'f64', shape: [] },
+      { name: 'small', dtype: 'u8', shape: [3] },
+      { name: 'name', dtype: 'string', shape: [] },
+    ],
+  }
+  const record = (key: bigint, generation: number): FactRecord => ({
+    x: Number(key) + generation / 10,
+    small: [Number(key) & 255, generation & 255, 7],
+    name: `row ${key} of ${generation}`,
+  })
+
+  test.each([0, 20_000, 16 * 2 ** 20])('is what the table has, with a budget of %i bytes', async (cacheBytesMax) => {
+    const random = seededRandom(11)
+    const writer = openLmdb(folder, { readOnly: false })
+    await writer.declare(table)
+    const reader = openLmdb(folder, { readOnly: true, cacheBytesMax })
+    const state = new Map<bigint, FactRecord>()
+    for (let generation = 0; generation < 60; generation++) {
+      const changed = Array.from({ length: 40 }, () => BigInt(Math.floor(random() * 1000)))
+      const rows = changed.map((key) => [key, record(key, generation)] as const)
+      await writer.write('t', rows)
+      for (const [key, row] of rows) state.set(key, row)
+      for (let time = 0; time < 3; time++) {
+        const keys = BigUint64Array.from({ length: 300 }, () => BigInt(Math.floor(1000 * random() ** 2)))
+        const read = reader.read('t', keys)
+        const expected = [...keys].map((key) => state.get(key))
+        expect([...read.found]).toEqual(expected.map((row) => Number(row !== undefined)))
+        expect(dense(read, 'x')).toEqual(expected.map((row) => row?.['x'] ?? 0))
+        expect(dense(read, 'small')).toEqual(
+          expected.flatMap((row) => (row?.['small'] as number[] | undefined) ?? [0, 0, 0]),
+        )
+        expect(text(read, 'name')).toEqual(expected.map((row) => row?.['name'] ?? ''))
+      }
+    }
+    await reader.close()
+    await writer.close()
+  })
+
+  test('is not a row that could not be read', async () => {
+    const writer = openLmdb(folder, { readOnly: false })
+    await writer.declare(table)
+    await writer.write('t', [[1n, record(1n, 1)]])
+    // Its key is the table's number and its own, biggest byte first.
+    const key = {
+      length: 8,
+      writeTo(target: Uint8Array, start: number) {
+        target.set([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1], start)
+        return start + 12
+      },
+    }
+    const { db } = writer as unknown as { db: { putSync(key: unknown, value: Buffer): void } }
+    db.putSync(key, Buffer.of(1, 2))
+    const reader = openLmdb(folder, { readOnly: true })
+    for (let time = 0; time < 2; time++)
+      expect(() => reader.read('t', BigUint64Array.of(1n))).toThrow('has a damaged record')
+    await reader.close()
+    await writer.close()
+  })
+})
+
+describe('lmdb that cannot be opened or written', () => {
+  const cause = (work: () => unknown): string => {
+    try {
+      work()
+    } catch (error) {
+      return `${(error as Error).name}: ${(error as Error).message}`
+    }
+    return 'nothing'
+  }
+
+  test.each([
+    ['is empty', ''],
+    ['is something else', 'no facts '.repeat(2000)],
+  ])('a data file that %s is named, not mapped', (_, content) => {
+    writeFileSync(join(folder, 'data.mdb'), content)
+    expect(cause(() => openLmdb(folder, { readOnly: true }))).toMatch(/^DATA_LOSS: .*data\.mdb is no LMDB data file/)
+  })
+
+  test('a path that is a file, or leads through one', () => {
+    writeFileSync(join(folder, 'file'), 'x')
+    expect(cause(() => openLmdb(join(folder, 'file'), { readOnly: false }))).toMatch(/INVALID_ARGUMENT.*not a folder/)
+    expect(cause(() => openLmdb(join(folder, 'file', 'facts'), { readOnly: false }))).toMatch(/not a folder/)
+  })
+
+  test('what does not fit on the disk undoes the write, and the rest is read', () => {
+    const script = `
+      const { openLmdb } = require('@millrace/facts')
+      const { Strings } = require('@millrace/base')
+      const store = openLmdb(process.argv[1], { readOnly: false })
+      const table = { name: 't', key: 'string', fields: [{ name: 'x', dtype: 'f32', shape: [256] }] }
+      const rows = (from, n) => Array.from({ length: n }, (_, i) => ['k' + (from + i), { x: new Float32Array(256) }])
+      ;(async () => {
+        await store.declare(table)
+        await store.write('t', rows(0, 10))
+        const error = await store.write('t', rows(0, 20000)).catch((error) => error)
+        const found = store.read('t', Strings.of(['k1', 'k11'])).found
+        console.log(JSON.stringify({ name: error.name, message: error.message, found: [...found] }))
+      })()`
+    // A limit of the file's size, in blocks of 1024 bytes, is met as a full disk is.
+    const run = spawnSync('bash', ['-c', 'ulimit -f 4000; exec node -e "$0" "$1"', script, folder], { cwd: __dirname })
+    const answer = JSON.parse(run.stdout.toString()) as { name: string; message: string; found: number[] }
+    expect(answer.name).toBe('RESOURCE_EXHAUSTED')
+    expect(answer.message).toMatch(/disk full/)
+    expect(answer.found).toEqual([1, 0])
+  })
+})
 
 describe('lmdb between readers and writers', () => {
   const table: FactTable = { name: 't', key: 'string', fields: [{ name: 'generation', dtype: 'i32', shape: [] }] }

@@ -1,6 +1,6 @@
 import { Code, denseArray, Refusal, Strings, type DenseArray, type DenseDType } from '@millrace/base'
 import type { RecordPlan } from './record'
-import type { FactRows } from './store'
+import type { FactRows, FactTable } from './store'
 
 /**
  * Turns records into columns, row by row, without an object per row. Both hosts that run this and the record's
@@ -22,9 +22,7 @@ export class ColumnsBuilder {
     textBytesPerRow: number,
   ) {
     this.found = new Uint8Array(rows)
-    this.columns = plan.dense.map(({ field, bytes }) =>
-      denseArray(field.dtype as DenseDType, rows === 0 ? 0 : rows * elements(field.shape, bytes)),
-    )
+    this.columns = plan.dense.map(({ field }) => denseArray(field.dtype as DenseDType, rows * elements(field.shape)))
     this.bytes = this.columns.map((column) => new Uint8Array(column.buffer))
     this.spans = plan.text.map(() => new Uint32Array(2 * rows))
     this.heap =
@@ -33,8 +31,8 @@ export class ColumnsBuilder {
 
   /** Row `row` is the first `length` bytes of `record`. */
   put(row: number, record: Uint8Array, length: number): void {
-    const { dense, denseBytes } = this.plan
-    if (length < denseBytes) this.damaged()
+    const { table, dense, denseBytes } = this.plan
+    if (length < denseBytes) damaged(table)
     this.found[row] = 1
     for (let f = 0; f < dense.length; f++) {
       const { offset, bytes } = dense[f]!
@@ -42,10 +40,8 @@ export class ColumnsBuilder {
     }
     let at = denseBytes
     for (let f = 0; f < this.spans.length; f++) {
-      if (at + 4 > length) this.damaged()
-      const textBytes = (record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16) | (record[at + 3]! << 24)) >>> 0
+      const textBytes = textLength(table, record, at, length)
       at += 4
-      if (at + textBytes > length) this.damaged()
       this.reserve(textBytes)
       copyBytes(record, at, this.heap, this.heapUsed, textBytes)
       this.spans[f]![2 * row] = this.heapUsed
@@ -62,28 +58,30 @@ export class ColumnsBuilder {
     return { rows: this.rows, found: this.found, columns }
   }
 
-  /** Bytes of text in all rows so far. */
-  get textBytes(): number {
-    return this.heapUsed
-  }
-
   private reserve(bytes: number): void {
     if (this.heapUsed + bytes <= this.heap.length) return
     const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.heap.length, this.heapUsed + bytes))
     this.heap.copy(larger, 0, 0, this.heapUsed)
     this.heap = larger
   }
-
-  private damaged(): never {
-    throw new Refusal(
-      Code.DATA_LOSS,
-      `fact table \`${this.plan.table.name}\` has a damaged record: write the table again with its feed`,
-    )
-  }
 }
 
-function elements(shape: readonly number[], bytes: number): number {
-  return bytes === 0 ? 0 : shape.reduce((product, n) => product * n, 1)
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1)
+}
+
+/** Bytes of the text field whose length is at `at` of a record of `length` bytes. */
+export function textLength(table: FactTable, record: Uint8Array, at: number, length: number): number {
+  const bytes = (record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16) | (record[at + 3]! << 24)) >>> 0
+  if (at + 4 > length || at + 4 + bytes > length) damaged(table)
+  return bytes
+}
+
+export function damaged(table: FactTable): never {
+  throw new Refusal(
+    Code.DATA_LOSS,
+    `fact table \`${table.name}\` has a damaged record: write the table again with its feed`,
+  )
 }
 
 /** Most fields are a few bytes, for which a loop beats a call that makes a view. */

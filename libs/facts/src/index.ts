@@ -1,6 +1,16 @@
-export type { FactField, FactKeys, FactRecord, FactRows, FactStore, FactTable } from './store'
+export type {
+  FactEntries,
+  FactField,
+  FactKeys,
+  FactRecord,
+  FactRows,
+  FactStore,
+  FactTable,
+  FactValue,
+  Replacement,
+} from './store'
 export { keyBytesMax } from './keys'
 export { checkTable } from './table'
 export { MemoryStore } from './memory'
-export { openLmdb, type LmdbOptions } from './lmdb'
+export { openLmdb, type LmdbOptions, type LmdbStore } from './lmdb'
 export { openFacts } from './open'

@@ -43,6 +43,11 @@ export function encodeKey(table: FactTable, key: string | bigint): Buffer {
   return bytes
 }
 
+/** The key that `encodeKey` made these bytes of. */
+export function decodeKey(table: FactTable, bytes: Buffer): string | bigint {
+  return table.key === 'u64' ? bytes.readBigUInt64BE(0) : bytes.toString('utf8')
+}
+
 /** A key in a message: quoted, cut short. */
 export function describeKey(key: unknown): string {
   if (typeof key !== 'string') return `${String(key)} (${typeof key})`

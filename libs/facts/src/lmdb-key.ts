@@ -25,6 +25,15 @@ export class LmdbKey {
     return this
   }
 
+  /** Without the table's number. */
+  toBytes(): Buffer {
+    return Buffer.from(this.source.subarray(this.begin, this.begin + this.length))
+  }
+
+  get first(): number {
+    return this.source[this.begin]!
+  }
+
   writeTo(target: Uint8Array, start: number): number {
     const { id, source, begin, length } = this
     target[start] = id >>> 24

@@ -1,7 +1,8 @@
+import { Code, Refusal } from '@millrace/base'
 import { ColumnsBuilder } from './columns'
 import { checkKeyKind, encodeKey, isStringKeys } from './keys'
 import { encodeRecord, planRecord, type RecordPlan } from './record'
-import type { FactKeys, FactRecord, FactRows, FactStore, FactTable } from './store'
+import type { FactEntries, FactKeys, FactRows, FactStore, FactTable, Replacement } from './store'
 import { plainTable, sameTable, tableNotFound, validateTable } from './table'
 
 interface Stored {
@@ -12,6 +13,8 @@ interface Stored {
 /** Facts in this thread's own memory: for tests, and for running a workflow offline. */
 export class MemoryStore implements FactStore {
   private readonly stored = new Map<string, Stored>()
+  /** Being loaded. */
+  private readonly next = new Map<string, Stored>()
 
   tables(): readonly FactTable[] {
     return [...this.stored.values()].map(({ plan }) => plan.table)
@@ -37,16 +40,42 @@ export class MemoryStore implements FactStore {
     })
   }
 
-  write(name: string, rows: Iterable<readonly [key: string | bigint, record: FactRecord]>): Promise<number> {
+  write(name: string, rows: FactEntries): Promise<number> {
+    return settle(() => put(this.find(name), rows))
+  }
+
+  replace(table: FactTable): Promise<Replacement> {
+    return settle(() => {
+      validateTable(table)
+      const next: Stored = { plan: planRecord(plainTable(table)), records: new Map() }
+      this.next.set(table.name, next)
+      const checkOwner = (): void => {
+        if (this.next.get(table.name) !== next)
+          throw new Refusal(
+            Code.ABORTED,
+            `fact table \`${table.name}\`: another load of it has begun, this one is undone`,
+          )
+      }
+      return {
+        write: (rows) => settle(() => (checkOwner(), put(next, rows))),
+        commit: () => settle(() => (checkOwner(), void this.stored.set(table.name, next))),
+        abandon: () => settle(() => void this.next.delete(table.name)),
+      }
+    })
+  }
+
+  count(name: string): Promise<number> {
+    return settle(() => this.find(name).records.size)
+  }
+
+  scan(name: string, onRow: (key: string | bigint, rows: FactRows) => boolean): Promise<void> {
     return settle(() => {
       const { plan, records } = this.find(name)
-      const encoded: [string | bigint, Buffer][] = []
-      for (const [key, record] of rows) {
-        encodeKey(plan.table, key)
-        encoded.push([key, encodeRecord(plan, key, record)])
+      for (const [key, record] of records) {
+        const row = new ColumnsBuilder(plan, 1, record.length)
+        row.put(0, record, record.length)
+        if (!onRow(key, row.finish())) return
       }
-      for (const [key, record] of encoded) records.set(key, record)
-      return encoded.length
     })
   }
 
@@ -58,6 +87,16 @@ export class MemoryStore implements FactStore {
   private find(name: string): Stored {
     return this.stored.get(name) ?? tableNotFound(name, this.tables())
   }
+}
+
+function put({ plan, records }: Stored, rows: FactEntries): number {
+  const encoded: [string | bigint, Buffer][] = []
+  for (const [key, record] of rows) {
+    encodeKey(plan.table, key)
+    encoded.push([key, encodeRecord(plan, key, record)])
+  }
+  for (const [key, record] of encoded) records.set(key, record)
+  return encoded.length
 }
 
 /** What `work` answers or throws, as a promise. */

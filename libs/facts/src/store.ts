@@ -30,6 +30,17 @@ export type FactValue = number | bigint | boolean | string | Uint8Array | ArrayL
 /** One value per field, every field present. NaN is allowed for f32 and f64 and means "unknown". */
 export type FactRecord = Readonly<Record<string, FactValue>>
 
+/** Rows of a feed. */
+export type FactEntries = Iterable<readonly [key: string | bigint, record: FactRecord]>
+
+/** A table's next rows. Readers see the old ones until `commit`, and then all of the new ones. */
+export interface Replacement {
+  /** @returns rows written; throws as `FactStore.write`, and a Refusal ABORTED when another replacement has begun */
+  write(rows: FactEntries): Promise<number>
+  commit(): Promise<void>
+  abandon(): Promise<void>
+}
+
 /**
  * Where facts live, behind one interface so that a shared network store can join the embedded one. A worker reads; a feed writes. Every implementation passes `test/contract/facts.test.ts`.
  * A read is one call for a whole batch and may be asynchronous (a network store) or not (LMDB).
@@ -50,6 +61,12 @@ export interface FactStore {
    * @returns rows written
    * @throws Refusal naming the table, the key and the field that is missing, unknown, or does not fit
    */
-  write(table: string, rows: Iterable<readonly [key: string | bigint, record: FactRecord]>): Promise<number>
+  write(table: string, rows: FactEntries): Promise<number>
+  /** Begins to replace a table as a whole, its declaration included. What others write to it meanwhile is lost. */
+  replace(table: FactTable): Promise<Replacement>
+  /** Rows of a table. */
+  count(table: string): Promise<number>
+  /** Every row, one at a time and in no order that is promised, until `onRow` answers false. */
+  scan(table: string, onRow: (key: string | bigint, row: FactRows) => boolean): Promise<void>
   close(): Promise<void>
 }

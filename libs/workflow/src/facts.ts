@@ -64,13 +64,19 @@ function denseDefault(column: DenseArray, found: Uint8Array, value: unknown, wid
   return column
 }
 
-/** The same heap with the default's bytes after it. */
+/** The column's own bytes and the default's in a heap of their own: the store's may be far larger. */
 function stringDefault(column: Strings, found: Uint8Array, value: string): Strings {
-  const bytes = Buffer.from(value, 'utf8')
-  const spans = column.spans.slice()
-  for (let i = found.indexOf(0); i >= 0; i = found.indexOf(0, i + 1)) {
-    spans[2 * i] = column.heap.length
-    spans[2 * i + 1] = bytes.length
+  const standIn = Buffer.from(value, 'utf8')
+  let bytes = standIn.length
+  for (let i = 0; i < column.length; i++) bytes += column.spans[2 * i + 1]!
+  const spans = new Uint32Array(2 * column.length)
+  const heap = Buffer.allocUnsafe(bytes)
+  let used = standIn.copy(heap)
+  for (let i = 0; i < column.length; i++) {
+    const text = found[i] === 1 ? column.bytes(i) : standIn
+    spans[2 * i] = found[i] === 1 ? used : 0
+    spans[2 * i + 1] = text.length
+    if (found[i] === 1) used += text.copy(heap, used)
   }
-  return new Strings(spans, Buffer.concat([column.heap, bytes]), column.length)
+  return new Strings(spans, heap, column.length)
 }
