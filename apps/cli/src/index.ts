@@ -6,6 +6,7 @@ import { check, type CheckOptions } from './check'
 import { config } from './config'
 import { install, list, uninstall } from './engines/engines'
 import { explain, type ExplainOptions } from './explain'
+import { newWorkflow, type NewWorkflowOptions } from './new-workflow'
 import { Exit, paint, UsageError } from './output'
 import { pools, type PoolsOptions } from './pools'
 import { score } from './score'
@@ -57,6 +58,15 @@ export function main(argv: readonly string[]): void {
     .option('-e, --engine <name>', 'on this engine only')
     .option(...json)
     .action(async (path: string | undefined, options: CheckOptions) => exit(await check(path, options)))
+  program
+    .command('new')
+    .description('write something to begin with')
+    .command('workflow')
+    .description('write a workflow into a repository: typed, with a golden request, from a model where there is one')
+    .argument('<name>', 'of the workflow')
+    .option('-m, --model <file>', 'an .onnx file, the model.json of a TFJS model, or the folder of a SavedModel')
+    .option('-r, --repository <folder>', 'repository that it is written to; else MILLRACE_REPOSITORY')
+    .action(async (name: string, options: NewWorkflowOptions) => exit(await newWorkflow(name, options)))
   program
     .command('explain')
     .description('which rule decides for a request, and why each other one does not')

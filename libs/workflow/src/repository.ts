@@ -16,7 +16,8 @@ export interface Repository {
   readonly problems: readonly string[]
 }
 
-const namePattern = /^[A-Za-z0-9][\w.-]{0,99}$/
+/** Of a workflow. */
+export const namePattern = /^[A-Za-z0-9][\w.-]{0,99}$/
 const versionPattern = /^[1-9]\d{0,8}$/
 const workflowFiles = ['workflow.ts', 'workflow.js', 'workflow.mts', 'workflow.mjs', 'workflow.cjs']
 
