@@ -1,11 +1,20 @@
 import { join } from 'node:path'
+import { readTopology } from '@millrace/pool'
 import { openLog, readConfig, startServer } from '@millrace/server'
 
 /* Millrace as it is shipped, in a process of its own, on the repository of the benches. */
 async function main(): Promise<void> {
+  const defaults = {
+    MILLRACE_PORT: '0',
+    MILLRACE_ADMIN_PORT: '0',
+    MILLRACE_LOG_LEVEL: 'warn',
+    MILLRACE_POOL_CPU_THREADS: '1',
+    // The load needs its CPU too, and the echo is not pinned either.
+    MILLRACE_PINNING: 'off',
+  }
   const config = readConfig(
-    { MILLRACE_PORT: '0', MILLRACE_ADMIN_PORT: '0', MILLRACE_LOG_LEVEL: 'warn', ...process.env },
-    { repository: join(__dirname, '../../repository') },
+    { ...defaults, ...process.env },
+    { repository: join(__dirname, '../../repository'), topology: readTopology() },
   )
   const server = await startServer(config, openLog('warn'))
   process.send!({ port: server.port })

@@ -91,7 +91,9 @@ describe('pools', () => {
   })
 
   it('draws who sits where', () => {
-    const { status, stdout } = run(['pools', '--root', server], { env: { MILLRACE_LANES: 'auto' } })
+    const { status, stdout } = run(['pools', '--root', server], {
+      env: { MILLRACE_LANES: 'auto', MILLRACE_PINNING: 'cpu' },
+    })
     expect(status).toBe(0)
     expect(stdout).toContain('allowed  CPUs 0-15: 8 cores, 2 NUMA nodes, 2 sockets')
     expect(stdout).toContain(
@@ -211,6 +213,13 @@ describe('explain', () => {
 })
 
 describe('serve and score', () => {
+  const serveEnv = {
+    MILLRACE_PORT: '0',
+    MILLRACE_ADMIN_PORT: '0',
+    MILLRACE_LOG_LEVEL: 'warn',
+    MILLRACE_ARENA_BYTES: '64MiB',
+    MILLRACE_PINNING: 'cpu',
+  }
   let server: ChildProcess
   let out = ''
   let url = ''
@@ -219,10 +228,7 @@ describe('serve and score', () => {
     server = spawn(process.execPath, [bin, 'serve', '-r', demo], {
       env: {
         ...plainEnv,
-        MILLRACE_PORT: '0',
-        MILLRACE_ADMIN_PORT: '0',
-        MILLRACE_LOG_LEVEL: 'warn',
-        MILLRACE_ARENA_BYTES: '64MiB',
+        ...serveEnv,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -276,7 +282,7 @@ describe('serve and score', () => {
 
   it('has its threads where the plan says, and says where they are not', () => {
     const admin = /admin http:\S+:(\d+)\/metrics/.exec(out)![1]!
-    const env = { MILLRACE_ADMIN_PORT: admin, MILLRACE_PORT: '0', MILLRACE_ARENA_BYTES: '64MiB' }
+    const env = { ...serveEnv, MILLRACE_ADMIN_PORT: admin }
     const good = run(['pools', '--live'], { env })
     expect(good.stdout).toMatch(/server: 1 lane, \d+ threads, as the kernel tells\ngood {2}everybody sits where/)
     expect(good.status).toBe(0)

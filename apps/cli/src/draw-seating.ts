@@ -93,7 +93,8 @@ export function summarise({ seating, lanes, pools }: Config): string {
   const how = {
     cpu: 'each thread on its own CPUs',
     lane: 'threads on the CPUs of their lane',
-    off: 'threads wherever the kernel puts them',
+    node: 'threads on the NUMA nodes of their lane; MILLRACE_PINNING=cpu gives each its own CPUs',
+    off: 'threads wherever the kernel puts them; MILLRACE_PINNING=cpu gives each its own CPUs',
   }[seating.pinning]
   const idle = seating.idle.length > 0 ? `; nobody sits on CPUs ${formatCpus(seating.idle)}` : ''
   return `${how}; ${count(lanes, 'front thread')} and ${count(engines, 'engine thread')} for ${count(seating.cpus, 'CPU')}${idle}`

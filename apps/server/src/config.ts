@@ -13,7 +13,7 @@ export interface Config {
   /** Where engines that are installed apart are looked for. */
   enginesFolder: string
   lanes: number
-  pinning: 'auto' | 'cpu' | 'lane' | 'off'
+  pinning: 'auto' | 'cpu' | 'lane' | 'node' | 'off'
   siblings: 'last' | 'out'
   oversubscribe: 'no' | 'yes'
   transport: 'auto' | 'uws' | 'node'

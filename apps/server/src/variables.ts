@@ -79,8 +79,8 @@ export const variables: readonly Variable[] = [
   choice(
     'MILLRACE_PINNING',
     'auto',
-    ['auto', 'cpu', 'lane', 'off'],
-    'Threads stay on their own CPU, on those of their lane, or anywhere; auto: cpu where the CPUs are ours alone.',
+    ['auto', 'cpu', 'lane', 'node', 'off'],
+    'Threads stay on their own CPU, those of their lane, or of its NUMA node; auto: cpu for CPUs that are named or of a cpuset, else node.',
   ),
   choice('MILLRACE_SIBLINGS', 'last', ['last', 'out'], 'Hyper-thread siblings: used when every core is, or never.'),
   choice(

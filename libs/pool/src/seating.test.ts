@@ -38,7 +38,7 @@ const pool = (wish: Partial<PoolWish> = {}): PoolWish => ({
 const wish = (wishes: Partial<Wishes> = {}): Wishes => ({
   lanes: 'auto',
   siblings: 'last',
-  pinning: 'auto',
+  pinning: 'cpu',
   pools: [pool()],
   ...wishes,
 })
@@ -85,32 +85,62 @@ describe('machines', () => {
     expect(seat(server, wish({ lanes: 1 })).warnings).toEqual([
       'lane 0 straddles the NUMA nodes 0, 1: more lanes (MILLRACE_LANES), or fewer threads, keep each on one',
     ])
-    const small = seat(server, wish({ lanes: 1, pinning: 'cpu', pools: [pool({ threads: 20 })] }))
+    const small = seat(server, wish({ lanes: 1, pools: [pool({ threads: 20 })] }))
     expect([small.warnings, small.lanes[0]!.nodes]).toEqual([[], [0]])
     expect(small.lanes[0]!.cpus.every((cpu) => cpu % 32 < 16)).toBe(true)
   })
 
   test('a quota says how many, not which', () => {
-    const container = { ...box({ sockets: 1, nodes: 1, cores: 64, perCore: 1 }), quota: 2.7 }
-    const { cpus, threads, lanes, pinning } = seat(container, wish())
+    const container = { ...box({ sockets: 2, nodes: 1, cores: 32, perCore: 1 }), quota: 2.7 }
+    const { cpus, threads, lanes, pinning } = seat(container, wish({ pinning: 'auto' }))
     expect([cpus, threads, pinning]).toEqual([2, [1], 'off'])
     expect(lanes).toEqual([{ cpus: [], nodes: [0], front: [], pools: [[[]]] }])
     expect(seat({ ...container, quota: 0.5 }, wish()).cpus).toBe(1)
-    expect(seat(container, wish({ pinning: 'cpu' })).warnings).toEqual([
+    expect(seat(container, wish()).warnings).toEqual([
       expect.stringMatching(/MILLRACE_PINNING=cpu: a quota of 2 CPUs limits this process/),
     ])
-    const named = seat(container, wish({ pools: [pool({ cpus: [4, 5] })] }))
+    const named = seat(container, wish({ pinning: 'auto', pools: [pool({ cpus: [4, 5] })] }))
     expect(named.lanes).toMatchObject([{ front: [], pools: [[[4]]] }])
   })
 
-  test('a server that takes little of a machine that may be shared is not nailed to its first CPUs', () => {
-    const little = seat(laptop, wish({ lanes: 1, pools: [pool({ threads: 2 })] }))
-    expect([little.pinning, little.lanes[0]!.front]).toEqual(['lane', laptop.cpus.map(({ cpu }) => cpu)])
-    // It is, where the process was given a part of the machine, or its CPUs were named.
-    expect(seat({ ...laptop, online: 16 }, wish({ lanes: 1, pools: [pool({ threads: 2 })] })).pinning).toBe('cpu')
-    const named = seat(laptop, wish({ lanes: 1, pools: [pool({ cpus: [4, 5] })] }))
-    expect(named.lanes[0]).toMatchObject({ front: [0], pools: [[[4], [5]]] })
-    expect(seat(laptop, wish({ pinning: 'off' })).lanes[0]).toMatchObject({ cpus: [], front: [], pools: [[[]]] })
+  test('by itself nobody is nailed to a CPU that others may use', () => {
+    const auto = (topology: Topology, wishes: Partial<Wishes> = {}): Seating =>
+      seat(topology, wish({ lanes: 2, pinning: 'auto', ...wishes }))
+    expect(auto(laptop)).toMatchObject({
+      pinning: 'off',
+      lanes: [
+        { cpus: [], front: [] },
+        { cpus: [], front: [] },
+      ],
+    })
+    // Where memory is near to some CPUs and far from others, a lane stays with its own.
+    const { pinning, lanes } = auto(server)
+    expect(pinning).toBe('node')
+    for (const [node, lane] of lanes.entries()) {
+      const near = server.cpus.filter((one) => one.node === node).map(({ cpu }) => cpu)
+      expect(lane).toMatchObject({ cpus: near, front: near, nodes: [node] })
+      for (const seat of lane.pools[0]!) expect(seat).toEqual(near)
+    }
+    // CPUs that are given are ours: by a cpuset, or by name.
+    expect(auto({ ...laptop, online: 16 }).pinning).toBe('cpu')
+    expect(auto(laptop, { lanes: 1, pools: [pool({ cpus: [4, 5] })] }).lanes[0]).toMatchObject({
+      front: [0],
+      pools: [[[4], [5]]],
+    })
+    expect(auto(server, { pinning: 'off' }).lanes[0]).toMatchObject({ cpus: [], front: [] })
+    const { lanes: bound } = auto(laptop, { pinning: 'lane' })
+    expect(bound.map(({ cpus, front, pools }) => [cpus, front, pools[0]![0]])).toEqual([
+      [
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+      ],
+      [
+        [4, 5, 6, 7],
+        [4, 5, 6, 7],
+        [4, 5, 6, 7],
+      ],
+    ])
   })
 
   test('two CPUs: one lane has both; two lanes let their front threads go; three share', () => {

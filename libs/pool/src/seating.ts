@@ -22,7 +22,7 @@ export interface Seating {
   readonly lanes: readonly LaneSeating[]
   /** By pool, threads in each lane. */
   readonly threads: readonly number[]
-  readonly pinning: 'cpu' | 'lane' | 'off'
+  readonly pinning: 'cpu' | 'lane' | 'node' | 'off'
   /** CPUs that may be busy at once: all that are used, or what the quota allows. */
   readonly cpus: number
   /** CPUs with no seat on them. */
@@ -58,7 +58,7 @@ export function seat(topology: Topology, wishes: Wishes): Seating {
   const threads = threadsFor(groups, lanes, wishes, means)
   const all = Array.from({ length: lanes }, (_, lane) => lane)
   const taken = all.map((lane) => take(groups, lane, lanes, wishes, threads))
-  const pinning = pinningOf(topology, wishes, means, taken)
+  const pinning = pinningOf(topology, wishes, means)
   // A quota says how much, not which: who pins by it may choose the CPUs that a neighbour chose by the same rule.
   const anywhere = means.limited && wishes.pinning === 'auto'
   const seated = new Set(taken.flatMap(({ front, pools }) => [front, ...pools.flat(2)]).map((cpu) => cpu?.cpu))
@@ -108,23 +108,16 @@ function take(
 }
 
 /**
- * Each thread has its own CPU where the CPUs are ours: they were named, or the process was given a part of the
- * machine, or the server sits on half of them at least. Otherwise two servers of one machine would take the same
- * CPUs, and leave others idle.
+ * Each thread has its own CPU where the CPUs are ours: they were named, or the process was given a part of the machine.
+ * Where others run too, a thread that may not move waits for them while another CPU is free: measured, it costs more
+ * than it saves. What stays is that a lane is near its memory.
  */
-function pinningOf(
-  topology: Topology,
-  { pools, pinning }: Wishes,
-  means: Means,
-  taken: readonly Taken[],
-): Seating['pinning'] {
-  if (topology.cpus.length === 0) return 'off'
+function pinningOf({ cpus, online }: Topology, { pools, pinning }: Wishes, { limited }: Means): Seating['pinning'] {
+  if (cpus.length === 0) return 'off'
   if (pinning !== 'auto') return pinning
-  const named = pools.some(({ cpus }) => cpus.length > 0)
-  if (means.limited) return named ? 'cpu' : 'off'
-  const seats = taken.flatMap(({ front, pools }) => [front, ...pools.flat(2)]).filter((cpu) => cpu !== null).length
-  const given = topology.cpus.length < topology.online
-  return named || given || 2 * seats >= means.usable.length ? 'cpu' : 'lane'
+  const named = pools.some((pool) => pool.cpus.length > 0)
+  if (named || (!limited && cpus.length < online)) return 'cpu'
+  return limited || nodesOf(cpus).length === 1 ? 'off' : 'node'
 }
 
 function laneOf(
@@ -140,8 +133,9 @@ function laneOf(
   const partOf = (group: LanedGroup): readonly Cpu[] => {
     if (pinning === 'off' || (anywhere && group.fronts)) return []
     // A front thread without a CPU of its own goes where there is time, not where its own engines are busy.
-    const part = group.fronts && front === null ? group.cpus : group.parts[lane]!
-    return pinning === 'cpu' ? part.filter(({ node }) => nodes.includes(node)) : part
+    const wide = pinning === 'node' || (group.fronts && front === null)
+    const part = wide ? group.cpus : group.parts[lane]!
+    return pinning === 'lane' ? part : part.filter(({ node }) => nodes.includes(node))
   }
   const cpus = anywhere ? [] : numbersOf(groups.flatMap(partOf))
   return {

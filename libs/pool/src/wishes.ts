@@ -21,8 +21,8 @@ export interface Wishes {
   readonly pools: readonly PoolWish[]
   /** Hyper-thread siblings: taken when every core is, or not at all. */
   readonly siblings: 'last' | 'out'
-  /** `cpu`: each thread has its own CPUs; `lane`: those of its lane; `off`: wherever the kernel puts it. */
-  readonly pinning: 'auto' | 'cpu' | 'lane' | 'off'
+  /** Each thread has its own CPUs, those of its lane, those of its lane's NUMA nodes, or runs anywhere. */
+  readonly pinning: 'auto' | 'cpu' | 'lane' | 'node' | 'off'
 }
 
 /** Pools that draw from the same CPUs. */
