@@ -30,6 +30,7 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     seats: makeSeats([[]]),
     engines: [],
     engineThreads: 1,
+    memoryBytes: null,
     workflows: [],
     failed: null,
   })

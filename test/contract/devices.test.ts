@@ -52,6 +52,12 @@ describe('a device that is not there', () => {
     await expect(failed).rejects.toMatchObject({ name: 'FAILED_PRECONDITION' })
   })
 
+  test('onnxruntime refuses a memory limit that it could not keep', async () => {
+    await expect(devices.create('onnxruntime', 'cuda:0', 2 ** 30)).rejects.toThrow(
+      /takes no memory limit.*MILLRACE_POOL_<NAME>_MEMORY/,
+    )
+  })
+
   test('another adapter than the first cannot be asked for', async () => {
     await expect(devices.create('onnxruntime', 'webgpu:1')).rejects.toThrow(/first WebGPU adapter/)
   })

@@ -63,6 +63,30 @@ describeWith('tensorflow')('a SavedModel', () => {
     )
   }
 
+  test('what does not fit the memory is OutOfMemory, and what fits still runs', async () => {
+    const zero: NodeDef = {
+      name: 'zero',
+      op: 'Const',
+      attr: { dtype: { type: 'DT_FLOAT' }, value: { tensor: { dtype: 'DT_FLOAT', floatVal: [0] } } },
+    }
+    const fill = node('y', 'Fill', ['x', 'zero'], { T: { type: 'DT_FLOAT' }, index_type: { type: 'DT_INT64' } })
+    const { model } = await load(
+      graphOf(
+        [placeholder('x', 'DT_INT64'), zero, fill],
+        [{ name: 'x', dtype: 'i64', shape: [null] }],
+        [{ name: 'y', dtype: 'f32', shape: [null] }],
+      ),
+    )
+    const zeros = (n: bigint): Promise<Tensors> =>
+      thread.run(model, { x: { dtype: 'i64', shape: [1], data: BigInt64Array.of(n) } })
+    expect((await zeros(3n))['y']!.data).toEqual(new Float32Array(3))
+    // More than a process can address.
+    const failed = zeros(2n ** 45n)
+    await expect(failed).rejects.toMatchObject({ name: 'OutOfMemory' })
+    await expect(failed).rejects.toThrow(/OOM when allocating tensor/)
+    expect((await zeros(2n))['y']!.data).toEqual(new Float32Array(2))
+  })
+
   const dense = Object.keys(types).filter((dtype) => dtype !== 'string') as DenseDType[]
   test.each(dense)('%s goes in and out unchanged', async (dtype) => {
     const { model, inputs } = await load(echo(dtype))

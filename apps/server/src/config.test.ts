@@ -19,6 +19,7 @@ test('defaults', () => {
       inFlight: 2,
       engines: [],
       workflows: [],
+      memory: null,
       batch: null,
       batchWaitUs: null,
     },
@@ -85,6 +86,9 @@ test('webgpu has one thread of a process, and sizes of batches are looked for on
   )
   expect(() => readConfig({ ...gpu, MILLRACE_POOL_GPU_THREADS: '2' }, defaults)).toThrow(
     /MILLRACE_POOL_GPU_THREADS: 2, but only one thread of a process can use webgpu; more lanes/,
+  )
+  expect(() => readConfig({ ...gpu, MILLRACE_POOL_GPU_MEMORY: '1GiB' }, defaults)).toThrow(
+    /MILLRACE_POOL_GPU_MEMORY: webgpu:0 takes no memory limit/,
   )
   expect(() => readConfig({ ...gpu, MILLRACE_POOL_CPU_DEVICE: 'webgpu:0' }, defaults)).toThrow(
     /MILLRACE_POOL_GPU_DEVICE: pool cpu has webgpu/,

@@ -1,6 +1,6 @@
 import { freemem } from 'node:os'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
-import { checkCuda, checkSeating, checkWebgpu, wishOf } from './pool-config'
+import { checkCuda, checkMemory, checkSeating, checkWebgpu, wishOf } from './pool-config'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
 
 /** What a server is told by its environment. Plain data: it crosses process boundaries. */
@@ -53,6 +53,8 @@ export interface PoolConfig {
   engines: string[]
   /** Versions that it runs, as `name`, `name@version`, with `*`; empty: all. */
   workflows: string[]
+  /** Bytes of the device's memory that its engines may take in each lane; null: what there is. */
+  memory: number | null
   /** Rows of a batch: found by trying, or so many at most; null: as many as a batch takes. */
   batch: 'auto' | number | null
   /** Microseconds that rows wait for company while a thread is free; null: the workflow's wish, or what is found. */
@@ -119,6 +121,10 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
   const warnings: string[] = []
   checkCuda(wishes.pools, lanes, topology, env['CUDA_VISIBLE_DEVICES'], problems)
   checkWebgpu(wishes.pools, problems)
+  checkMemory(
+    read.map(({ wish, batching }) => ({ ...wish, memory: batching.memory })),
+    problems,
+  )
   checkSeating(seating, wishes.pools, oversubscribe === 'yes', problems, warnings)
   const pools = read.map(({ wish, batching }, p): PoolConfig => {
     const { name, device, engineThreads } = wish
@@ -162,11 +168,12 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
 function batching(
   gpu: boolean,
   of: (part: string) => unknown,
-): Pick<PoolConfig, 'inFlight' | 'engines' | 'workflows' | 'batch' | 'batchWaitUs'> {
+): Pick<PoolConfig, 'inFlight' | 'engines' | 'workflows' | 'memory' | 'batch' | 'batchWaitUs'> {
   return {
     inFlight: of('IN_FLIGHT') as number,
     engines: of('ENGINES') as string[],
     workflows: of('WORKFLOWS') as string[],
+    memory: (of('MEMORY') as number | undefined) ?? null,
     batch: (of('BATCH') as 'auto' | number | undefined) ?? (gpu ? 'auto' : null),
     batchWaitUs: (of('BATCH_WAIT_US') as number | undefined) ?? null,
   }

@@ -32,6 +32,7 @@ export function openPool(
     seats,
     engines: config.engines,
     engineThreads: config.engineThreads,
+    memoryBytes: config.memory,
     workflows: config.workflows,
     failed: null,
   }

@@ -81,6 +81,16 @@ export function checkCuda(
     )
 }
 
+/** A limit that nobody obeys is worse than none. */
+export function checkMemory(
+  pools: readonly (PoolWish & { readonly memory: number | null })[],
+  problems: string[],
+): void {
+  for (const { name, device, memory } of pools)
+    if (memory !== null && device.kind !== 'cuda')
+      problems.push(`${poolVariable(name, 'MEMORY')}: ${formatDevice(device)} takes no memory limit; cuda does`)
+}
+
 /** onnxruntime keeps one WebGPU context a process, without a lock: two threads in it end the process. */
 export function checkWebgpu(pools: readonly PoolWish[], problems: string[]): void {
   const webgpu = pools.filter(({ device }) => device.kind === 'webgpu')

@@ -137,6 +137,15 @@ export const variables: readonly Variable[] = [
     description: 'Workflows that the pool runs: names, name@version, a star for any text; by default all.',
   },
   {
+    name: 'MILLRACE_POOL_<NAME>_MEMORY',
+    kind: 'bytes',
+    default: '',
+    unit: 'bytes',
+    min: 2 ** 20,
+    max: 2 ** 43,
+    description: 'Device memory that engines of the pool may take in a lane; cuda with the tensorflow engine only.',
+  },
+  {
     name: 'MILLRACE_POOL_<NAME>_BATCH',
     kind: 'lanes',
     default: '',

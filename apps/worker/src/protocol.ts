@@ -13,6 +13,8 @@ export interface WorkerData {
   /** Engine names in order of preference; empty: every one that is available. */
   readonly engines: readonly string[]
   readonly engineThreads: number
+  /** Bytes of the device's memory that its engines may take; null: what there is. */
+  readonly memoryBytes: number | null
   /** Versions that the pool runs, as `name`, `name@version`, with `*` for any text; empty: all. */
   readonly workflows: readonly string[]
   /** A byte for each version, 1 where the thread of the pool that started last could not load it; null: nobody asks. */

@@ -38,7 +38,14 @@ export async function startThread(data: WorkerData): Promise<Thread> {
   // Before any engine: the threads that an engine starts inherit the CPUs.
   const pinned = sitDown(data.seats)
   const repository = readRepository(data.repository)
-  const engines = new Engines({ threads: data.engineThreads, device: data.device }, data.engines)
+  const engines = new Engines(
+    {
+      threads: data.engineThreads,
+      device: data.device,
+      ...(data.memoryBytes !== null && { memoryBytes: data.memoryBytes }),
+    },
+    data.engines,
+  )
   const facts = openStore(repository.facts)
   const loads: LoadResult[] = []
   for (const folder of repository.versions)

@@ -37,6 +37,8 @@ export interface EngineOptions {
   readonly threads: number
   /** `cpu`, `cuda:0`, `webgpu:0`. */
   readonly device: string
+  /** Bytes of the device's memory that the engine may take, of this process; an engine that cannot obey refuses. */
+  readonly memoryBytes?: number
 }
 
 /** A model loaded by an engine. One thread owns it; `run` is never called while another `run` of it is under way. */

@@ -123,6 +123,12 @@ function loadLibrary(): Ort {
 function createEngine(options: EngineOptions): Engine {
   const found = probe()
   if (!found.available) throw new Refusal(Code.FAILED_PRECONDITION, `${found.reason}: ${found.install}`)
+  if (options.memoryBytes !== undefined)
+    throw new Refusal(
+      Code.FAILED_PRECONDITION,
+      'onnxruntime-node takes no memory limit for a device: leave MILLRACE_POOL_<NAME>_MEMORY out, or give the pool the ' +
+        'tensorflow engine alone (MILLRACE_POOL_<NAME>_ENGINES)',
+    )
   const ort = loadLibrary()
   const session = sessionOptions(ort, options)
   const opened = options.device.startsWith('cpu') ? null : openDevice(ort, options.device, session)

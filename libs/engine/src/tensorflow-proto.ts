@@ -30,7 +30,14 @@ message ConfigProto {
   int32 inter_op_parallelism_threads = 5;
   GPUOptions gpu_options = 6;
 }
-message GPUOptions { bool allow_growth = 4; }
+message GPUOptions {
+  message Experimental {
+    message VirtualDevices { repeated float memory_limit_mb = 1; }
+    repeated VirtualDevices virtual_devices = 1;
+  }
+  bool allow_growth = 4;
+  Experimental experimental = 9;
+}
 
 message GraphDef { repeated NodeDef node = 1; FunctionDefLibrary library = 2; VersionDef versions = 4; }
 message NodeDef {

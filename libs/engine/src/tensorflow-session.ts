@@ -1,7 +1,11 @@
 import type { EngineOptions, Tensor, TensorDType } from './engine'
+import { engineError, OutOfMemory } from './engine-errors'
 import type { Libtensorflow, Pointer } from './libtensorflow'
 import { InputMemory, readTensor } from './tensorflow-memory'
 import { configProto } from './tensorflow-proto'
+
+/** TF_RESOURCE_EXHAUSTED */
+const resourceExhausted = 8
 
 /** A tensor of a graph, and what users call it. */
 export interface Port {
@@ -120,7 +124,10 @@ export class GraphSession {
   }
 
   private failure(): Error | null {
-    return this.tf.code(this.status) === 0 ? null : new Error(this.tf.message(this.status).trim())
+    const code = this.tf.code(this.status)
+    if (code === 0) return null
+    const message = this.tf.message(this.status).trim()
+    return code === resourceExhausted ? new OutOfMemory(message) : engineError(new Error(message))
   }
 }
 
@@ -150,10 +157,13 @@ function optionsOf(tf: Libtensorflow, options: EngineOptions, status: Pointer): 
  * Operations run on the calling thread, one after the other (-1), so a worker's graph stays on the worker's CPUs.
  * TensorFlow keeps one pool for the inside of operations a process, of the size that the first session asks for.
  */
-function configOf({ threads, device }: EngineOptions): object {
+export function configOf({ threads, device, memoryBytes }: EngineOptions): object {
+  const limited = memoryBytes === undefined ? [] : [{ memoryLimitMb: [memoryBytes / 2 ** 20] }]
   return {
     interOpParallelismThreads: -1,
     intraOpParallelismThreads: threads,
-    ...(device === 'cpu' ? { deviceCount: { GPU: 0 } } : { gpuOptions: { allowGrowth: true } }),
+    ...(device === 'cpu'
+      ? { deviceCount: { GPU: 0 } }
+      : { gpuOptions: { allowGrowth: true, experimental: { virtualDevices: limited } } }),
   }
 }

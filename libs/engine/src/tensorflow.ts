@@ -12,6 +12,7 @@ import { loadTfjsAsGraph } from './tensorflow-tfjs'
 export const tensorflow: EngineKind = {
   name: 'tensorflow',
   formats: ['tfjs', 'savedmodel'],
+  devices: ['cpu', 'cuda'],
   probe,
   create: (options) => new Promise((resolve) => resolve(createEngine(options))),
 }

@@ -7,9 +7,9 @@ const models = []
 
 const doors = {
   probeDevice: ({ engine, device }) => named(engine).probeDevice(device),
-  create: ({ engine, device }) =>
+  create: ({ engine, device, memoryBytes }) =>
     named(engine)
-      .create({ threads: 1, device })
+      .create({ threads: 1, device, memoryBytes })
       .then(() => null),
   async load({ engine, device, file }) {
     const key = `${engine} ${device}`

@@ -34,7 +34,8 @@ export class DeviceProcess {
   }
 
   probeDevice = (engine: string, device: string) => this.ask<Availability>('probeDevice', { engine, device })
-  create = (engine: string, device: string) => this.ask<null>('create', { engine, device })
+  create = (engine: string, device: string, memoryBytes?: number) =>
+    this.ask<null>('create', { engine, device, memoryBytes })
   load = (engine: string, device: string, file: ModelFile) => this.ask<number>('load', { engine, device, file })
   run = (model: number, inputs: Tensors) => this.ask<Tensors>('run', { model, inputs })
 
