@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { allowed, cgroups, cpuFiles, machine } from '../../../test/support/machine'
@@ -212,13 +212,15 @@ describe('explain', () => {
   })
 })
 
-describe('serve and score', () => {
+describe('serve, score and rules', () => {
+  const state = mkdtempSync(join(tmpdir(), 'state-'))
   const serveEnv = {
     MILLRACE_PORT: '0',
     MILLRACE_ADMIN_PORT: '0',
     MILLRACE_LOG_LEVEL: 'warn',
     MILLRACE_ARENA_BYTES: '64MiB',
     MILLRACE_PINNING: 'cpu',
+    MILLRACE_STATE_FOLDER: state,
   }
   let server: ChildProcess
   let out = ''
@@ -247,6 +249,7 @@ describe('serve and score', () => {
     const gone = new Promise((resolve) => server.once('exit', resolve))
     server.kill('SIGTERM')
     await gone
+    rmSync(state, { recursive: true })
   })
 
   it('prints the objectives and a line that works when it is pasted', async () => {
@@ -263,6 +266,43 @@ describe('serve and score', () => {
     expect(stdout).toMatch(/^OK {2}title-ranking@1, rule default\nrow +score +rank\n0 +\d/)
     const json = JSON.parse(run(['score', file, '-u', url, '--json']).stdout) as { outputs: { rank: number[] } }
     expect([...json.outputs.rank].sort()).toEqual([1, 2, 3, 4, 5, 6])
+  })
+
+  it('publishes rules, says what changed, goes back', () => {
+    const admin = /admin (http:\/\/[^/]+)/.exec(out)![1]!
+    const rules = (...args: string[]): ReturnType<typeof run> => run(['rules', ...args, '-u', admin])
+    const file = join(state, 'rules.json')
+    const own = JSON.parse(readFileSync(join(demo, 'rules.json'), 'utf8')) as { objectives: object }
+    writeFileSync(
+      file,
+      JSON.stringify({ ...own, objectives: { ...own.objectives, delay: { default: 'flight-delay@2' } } }),
+    )
+    expect(rules('publish', file, '--check')).toMatchObject({
+      status: 0,
+      stdout: `${file} is good; nothing was changed\n`,
+    })
+    expect(rules('publish', file, '--author', 'ada', '--note', 'another name')).toMatchObject({
+      status: 0,
+      stdout: 'rules version 2 is in force\n',
+    })
+    const list = rules('list')
+    expect(list.status).toBe(0)
+    expect(list.stdout).toMatch(/^2 \* .* ada +publish +another name\n1 .* repository/m)
+    const diff = rules('diff', '1')
+    expect(diff.status).toBe(1)
+    expect(diff.stdout).toMatch(/^\+ +"delay": \{/m)
+    expect(rules('diff', '2', '2')).toMatchObject({ status: 0, stdout: '' })
+    expect(JSON.parse(rules('show').stdout)).toMatchObject({ objectives: { delay: { default: 'flight-delay@2' } } })
+    expect(rules('rollback', '--json')).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('"version": 3') as string,
+    })
+    expect(JSON.parse(rules('show').stdout)).toEqual(JSON.parse(rules('show', '1').stdout))
+    writeFileSync(file, '{"objectives": {"delay": {"default": "flight-delay@7"}}}')
+    const refused = rules('publish', file)
+    expect(refused.status).toBe(1)
+    expect(refused.stderr).toContain('$.objectives.delay.default: flight-delay@7 is not loaded')
+    expect(rules('rollback', 'two')).toMatchObject({ status: 2 })
   })
 
   it('says no when a request is refused', () => {

@@ -9,6 +9,15 @@ import { explain, type ExplainOptions } from './explain'
 import { newWorkflow, type NewWorkflowOptions } from './new-workflow'
 import { Exit, paint, UsageError } from './output'
 import { pools, type PoolsOptions } from './pools'
+import {
+  diffRules,
+  listRules,
+  publishRules,
+  rollbackRules,
+  showRules,
+  type AdminOptions,
+  type PublishOptions,
+} from './rules'
 import { score } from './score'
 import { serve } from './serve'
 
@@ -78,6 +87,52 @@ export function main(argv: readonly string[]): void {
     .option(...repository)
     .option(...json)
     .action(async (file: string | undefined, options: ExplainOptions) => exit(await explain(file, options)))
+  const rules = program
+    .command('rules')
+    .description('the rules of a server, while it serves (MILLRACE_ADMIN_TOKEN is sent where it is set)')
+  const admin = ['-u, --url <url>', 'admin port of the server', 'http://127.0.0.1:8081'] as const
+  const author = ['--author <name>', 'who; the name of this user unless said'] as const
+  const note = ['--note <text>', 'why'] as const
+  rules
+    .command('publish')
+    .description('put the rules of a file in force, or say everything that is wrong with them')
+    .argument('<file>', 'rules.json or rules.ts; - for stdin')
+    .option('--check', 'only say what is wrong')
+    .option(...author)
+    .option(...note)
+    .option(...admin)
+    .option(...json)
+    .action(async (file: string, options: PublishOptions) => exit(await publishRules(file, options)))
+  rules
+    .command('rollback')
+    .description('put an earlier version in force again')
+    .argument('[version]', 'the one before, unless said')
+    .option(...author)
+    .option(...note)
+    .option(...admin)
+    .option(...json)
+    .action(async (version: string | undefined, options: PublishOptions) => exit(await rollbackRules(version, options)))
+  rules
+    .command('list')
+    .description('every version, who made it and why, and lanes that lag')
+    .option(...admin)
+    .option(...json)
+    .action(async (options: AdminOptions) => exit(await listRules(options)))
+  rules
+    .command('show')
+    .description('the rules of a version')
+    .argument('[version]', 'the one in force, unless said')
+    .option(...admin)
+    .action(async (version: string | undefined, options: AdminOptions) => exit(await showRules(version, options)))
+  rules
+    .command('diff')
+    .description('what is different between two versions; exit 1 when anything is')
+    .argument('<from>')
+    .argument('[to]', 'the one in force, unless said')
+    .option(...admin)
+    .action(async (from: string, to: string | undefined, options: AdminOptions) =>
+      exit(await diffRules(from, to, options)),
+    )
   program
     .command('pools')
     .description('who sits where: lanes, threads and devices on the CPUs of this machine')

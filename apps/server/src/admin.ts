@@ -1,11 +1,15 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Code, codeOf } from '@millrace/base'
+import { z } from 'zod'
+import { Code, codeOf, Refusal } from '@millrace/base'
 import { httpStatus, parseJson } from '@millrace/wire'
 import type { Config } from './config'
 import type { Log } from './log'
 import { metricsContentType, metricsPage } from './metrics'
+import type { Publisher } from './publisher'
 import { sumOf } from './retired'
+import type { RulesVersion } from './rules-store'
 import { LaneError, type Supervisor } from './supervisor'
 
 const bodyBytesMax = 1024 * 1024
@@ -22,17 +26,22 @@ interface Answer {
   readonly body: unknown
 }
 
-type Route = (supervisor: Supervisor, req: IncomingMessage) => Promise<Answer>
+/** What a server is asked about. */
+interface Desk {
+  readonly supervisor: Supervisor
+  readonly publisher: Publisher
+}
+type Route = (desk: Desk, req: IncomingMessage) => Promise<Answer> | Answer
 
 const routes: Readonly<Record<string, Route>> = {
-  'GET /metrics': async (supervisor) => {
+  'GET /metrics': async ({ supervisor }) => {
     const answered = await supervisor.snapshots('scrape')
     const counted = sumOf(supervisor.retired, supervisor.lastSnapshots)
     const body = await metricsPage(answered, counted, supervisor.lanes, supervisor.restarts)
     return { status: 200, contentType: metricsContentType, body }
   },
   'GET /v2/health/live': () => Promise.resolve({ status: 200, body: { live: true } }),
-  'GET /v2/health/ready': async (supervisor) => {
+  'GET /v2/health/ready': async ({ supervisor }) => {
     const snapshots = await supervisor.snapshots()
     const reasons = [...new Set(snapshots.flatMap(({ notReady }) => notReady))]
     const missing = supervisor.lanes - snapshots.length
@@ -40,25 +49,65 @@ const routes: Readonly<Record<string, Route>> = {
     const ready = reasons.length === 0
     return { status: ready ? 200 : 503, body: ready ? { ready } : { ready, reasons } }
   },
-  'GET /v1/workflows': async (supervisor) => {
+  'GET /v1/workflows': async ({ supervisor }) => {
     const [first] = await supervisor.snapshots()
     return { status: 200, body: { workflows: first?.workflows ?? [] } }
   },
-  'GET /v1/pools': async (supervisor) => ({
+  'GET /v1/pools': async ({ supervisor }) => ({
     status: 200,
     body: { seating: supervisor.config.seating, lanes: await supervisor.seats() },
   }),
-  'GET /v1/rules': async (supervisor) => ({ status: 200, body: await supervisor.askAny('rules') }),
-  'POST /v1/explain': async (supervisor, req) => ({
+  'GET /v1/rules': async ({ supervisor, publisher }) => {
+    const { version, rules, ...made } = publisher.current
+    const lanes = (await supervisor.snapshots()).map(({ lane, rulesVersion }) => ({ lane, version: rulesVersion }))
+    return { status: 200, body: { ...rules, ...made, version, lanes } }
+  },
+  'POST /v1/rules': async ({ supervisor, publisher }, req) => {
+    const { check, ...publish } = parsed(publishBody, await bodyOf(req))
+    if (check !== true) return { status: 200, body: withoutRules(await publisher.publish(supervisor, publish)) }
+    await publisher.check(supervisor, publish.rules)
+    return { status: 200, body: { good: true } }
+  },
+  'GET /v1/rules/versions': ({ publisher }) => ({ status: 200, body: publisher.history().map(withoutRules) }),
+  'GET /v1/rules/versions/<version>': ({ publisher }, req) => ({
+    status: 200,
+    body: publisher.version(Number(pathOf(req).split('/').at(-1))),
+  }),
+  'POST /v1/rules/rollback': async ({ supervisor, publisher }, req) => {
+    const { version, author, note } = parsed(rollbackBody, await bodyOf(req))
+    return { status: 200, body: withoutRules(await publisher.rollback(supervisor, version, author, note)) }
+  },
+  'POST /v1/explain': async ({ supervisor }, req) => ({
     status: 200,
     body: await supervisor.askAny('explain', parseJson(await bodyOf(req))),
   }),
 }
 
+const made = { author: z.string().max(200).optional(), note: z.string().max(2000).optional() }
+const publishBody = z.strictObject({ rules: z.unknown(), check: z.boolean().optional(), ...made })
+const rollbackBody = z.strictObject({ version: z.int().positive().optional(), ...made })
+
+function parsed<T>(schema: z.ZodType<T>, body: string): T {
+  const read = schema.safeParse(body === '' ? {} : parseJson(body))
+  if (read.success) return read.data
+  const [issue] = read.error.issues
+  throw new Refusal(Code.INVALID_ARGUMENT, `${issue!.path.join('.')}: ${issue!.message}`)
+}
+
+function withoutRules({ rules: _, ...entry }: RulesVersion): Omit<RulesVersion, 'rules'> {
+  return entry
+}
+
 /** Rejects when the port is taken. */
-export async function openAdmin(config: Config, supervisor: Supervisor, log: Log): Promise<Admin> {
+export async function openAdmin(
+  config: Config,
+  supervisor: Supervisor,
+  publisher: Publisher,
+  log: Log,
+): Promise<Admin> {
+  const desk = { supervisor, publisher }
   const server = createServer((req, res) => {
-    answer(supervisor, req).then(
+    answer(desk, req, config.adminToken).then(
       (one) => send(res, one),
       (error: unknown) => send(res, failed(error, log)),
     )
@@ -77,12 +126,27 @@ export async function openAdmin(config: Config, supervisor: Supervisor, log: Log
   }
 }
 
-function answer(supervisor: Supervisor, req: IncomingMessage): Promise<Answer> {
-  const path = (req.url ?? '').split('?')[0]!
-  const route = routes[`${req.method} ${path}`]
-  if (route !== undefined) return route(supervisor, req)
-  const message = `${req.method} ${path.slice(0, 100)}: there are ${Object.keys(routes).join(', ')}`
-  return Promise.resolve({ status: 404, body: { code: 'NOT_FOUND', message } })
+async function answer(desk: Desk, req: IncomingMessage, token: string): Promise<Answer> {
+  const path = pathOf(req)
+  const route = routes[`${req.method} ${path.replace(/\/\d{1,9}$/, '/<version>')}`]
+  if (route === undefined) {
+    const message = `${req.method} ${path.slice(0, 100)}: there are ${Object.keys(routes).join(', ')}`
+    return { status: 404, body: { code: 'NOT_FOUND', message } }
+  }
+  if (path.startsWith('/v1/rules') && req.method !== 'GET' && !bears(req, token))
+    throw new Refusal(Code.UNAUTHENTICATED, 'send the admin token: Authorization: Bearer <MILLRACE_ADMIN_TOKEN>')
+  return route(desk, req)
+}
+
+function pathOf(req: IncomingMessage): string {
+  return (req.url ?? '').split('?')[0]!
+}
+
+/** Hashed first: the comparison takes as long for every token. */
+function bears(req: IncomingMessage, token: string): boolean {
+  if (token === '') return true
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return timingSafeEqual(hash(req.headers.authorization ?? ''), hash(`Bearer ${token}`))
 }
 
 function failed(error: unknown, log: Log): Answer {

@@ -10,6 +10,10 @@ export interface Config {
   adminHost: string
   adminPort: number
   repository: string
+  /** Empty: `.millrace` in the repository. */
+  stateFolder: string
+  /** Empty: none is asked for. */
+  adminToken: string
   /** Where engines that are installed apart are looked for. */
   enginesFolder: string
   lanes: number
@@ -138,6 +142,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     adminPort: num('ADMIN_PORT'),
     repository: env['MILLRACE_REPOSITORY'] ?? defaults.repository ?? '',
     enginesFolder: env['MILLRACE_ENGINES_FOLDER'] ?? defaults.enginesFolder ?? '',
+    stateFolder: str('STATE_FOLDER'),
+    adminToken: str('ADMIN_TOKEN'),
     lanes,
     pinning: wishes.pinning,
     siblings: wishes.siblings,
@@ -198,6 +204,10 @@ function checkRelations(config: Config, available: number, problems: string[]): 
     config.port === 0 || config.port !== config.adminPort || config.host !== config.adminHost,
     'MILLRACE_ADMIN_PORT: is MILLRACE_PORT as well; they are two',
   )
+  need(
+    config.adminToken !== '' || isLoopback(config.adminHost),
+    'MILLRACE_ADMIN_HOST: is not loopback: set MILLRACE_ADMIN_TOKEN, or whoever reaches the port changes the rules',
+  )
   need(config.batchRowsMax <= config.queueRowsMax, 'MILLRACE_BATCH_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX')
   need(
     config.requestRowsMax <= config.queueRowsMax,
@@ -208,6 +218,10 @@ function checkRelations(config: Config, available: number, problems: string[]): 
     arenas <= available,
     `MILLRACE_ARENA_BYTES: ${config.lanes} lanes take ${arenas} bytes, ${available} are available`,
   )
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host)
 }
 
 function checkPoolNames(names: string[], problems: string[]): void {
@@ -235,7 +249,8 @@ export function describeConfig(config: Config, env: NodeJS.ProcessEnv): ConfigRo
     const holder = (pool ?? config) as unknown as Record<string, unknown>
     const value = key === 'pools' ? config.pools.map((one) => one.name) : holder[key]
     const source = env[name] === undefined ? 'default' : 'environment'
-    return { name, value: String(value), source, unit: variable.unit, description: variable.description }
+    const shown = name === 'MILLRACE_ADMIN_TOKEN' && value !== '' ? '(set)' : String(value)
+    return { name, value: shown, source, unit: variable.unit, description: variable.description }
   })
 }
 

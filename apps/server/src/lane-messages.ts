@@ -1,3 +1,4 @@
+import type { RulesFile } from '@millrace/rules'
 import type { Config } from './config'
 
 /** From the supervisor to a lane. */
@@ -7,13 +8,23 @@ export type ToLane =
       readonly kind: 'start'
       readonly lane: number
       readonly config: Config
+      readonly rules: NumberedRules
       readonly replaces: readonly string[] | null
     }
   | { readonly kind: 'listen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: Question; readonly request?: unknown }
   | { readonly kind: 'drain' }
 
-export type Question = 'snapshot' | 'scrape' | 'seats' | 'rules' | 'explain'
+/**
+ * `prepare` compiles the rules that come with it and refuses what this lane cannot serve; `map` puts what was prepared
+ * in force.
+ */
+export type Question = 'snapshot' | 'scrape' | 'seats' | 'explain' | 'prepare' | 'map'
+
+export interface NumberedRules {
+  readonly version: number
+  readonly rules: RulesFile
+}
 
 /** From a lane to its supervisor. */
 export type FromLane =

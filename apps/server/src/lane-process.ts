@@ -25,11 +25,11 @@ process.on('disconnect', () => void end())
 process.on('SIGINT', () => undefined)
 process.on('SIGTERM', () => void end())
 
-async function start({ lane: index, config, replaces }: ToLane & { kind: 'start' }): Promise<void> {
+async function start({ lane: index, config, rules, replaces }: ToLane & { kind: 'start' }): Promise<void> {
   log = openLog(config.logLevel, { lane: index })
   try {
     await stayTogether(config.seating.lanes[index]!.cpus)
-    lane = await Lane.start(config, index, log, async (descriptions) => {
+    lane = await Lane.start(config, index, rules, log, async (descriptions) => {
       if (replaces === null) return
       mustBeReady(descriptions, replaces)
       const told = new Promise<void>((resolve) => (listen = resolve))
@@ -74,7 +74,7 @@ async function end(): Promise<void> {
 function answer(id: number, what: Question, request: unknown): void {
   try {
     if (lane === null) throw new Error('the lane is not serving')
-    tell({ kind: 'answer', id, value: what === 'explain' ? lane.explain(request) : lane[what]() })
+    tell({ kind: 'answer', id, value: lane[what](request as never) })
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     tell({ kind: 'no', id, code: error instanceof Refusal ? error.name : 'INTERNAL', message })

@@ -1,20 +1,20 @@
 import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks'
-import { Arena, Code } from '@millrace/base'
+import { Arena, Code, Refusal } from '@millrace/base'
 import { pinThread } from '@millrace/pool'
-import { compileRules, type Rules, type Table } from '@millrace/rules'
+import { compileRules, parseRules, type Rules, type Table } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
-import { readRepository } from '@millrace/workflow'
+import { readRepository, type Repository } from '@millrace/workflow'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { RoadDoor } from './door'
 import { explainRequest } from './explain'
+import type { NumberedRules } from './lane-messages'
 import { describe, logPinning, logPlacement, openPool, type LanePool } from './lane-pools'
 import { seatsOf, type LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
 import { place, type PlacedDescription } from './placement'
-import { repositoryRules } from './repository-rules'
 import { Road } from './road'
 import { serveVersion, type ServedVersion } from './served-version'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
@@ -29,8 +29,7 @@ const lastSendMs = 500
 export interface LaneParts {
   readonly index: number
   readonly config: Config
-  readonly rules: Rules
-  readonly table: Table
+  readonly repository: Repository
   readonly arena: Arena
   /** By version index; `versions` has null where one is not ready. */
   readonly descriptions: readonly PlacedDescription[]
@@ -39,13 +38,22 @@ export interface LaneParts {
   readonly road: Road
   readonly transport: Transport
   readonly eventLoop: IntervalHistogram
+}
+
+/** Rules in force. */
+interface Mapped {
+  readonly rules: Rules
+  readonly table: Table
   readonly stopRamps: () => void
 }
 
 /** One shared-nothing process: a front thread, its pools, its arena. */
 export class Lane {
+  private prepared: { readonly rules: Rules; readonly table: Table } | null = null
+
   private constructor(
     private readonly parts: LaneParts,
+    private mapped: Mapped,
     private readonly log: Log,
   ) {}
 
@@ -57,6 +65,7 @@ export class Lane {
   static async start(
     config: Config,
     index: number,
+    numbered: NumberedRules,
     log: Log,
     loaded: (descriptions: readonly PlacedDescription[]) => Promise<void>,
   ): Promise<Lane> {
@@ -75,8 +84,8 @@ export class Lane {
       described.forEach((threads, p) => logPinning(config.pools[p]!, threads, log))
       const descriptions = place(config.pools, described)
       logPlacement(descriptions, log)
-      const rules = await repositoryRules(repository)
-      const table = compileRules(rules, repository.versions, rules.version ?? 1)
+      const rules = parseRules(numbered.rules)
+      const table = compileRules(rules, repository.versions, numbered.version)
       const versions = descriptions.map((description, v) =>
         description.state === 'ready' ? serveVersion(description, v, arena, config, readyPools(description)) : null,
       )
@@ -111,9 +120,8 @@ export class Lane {
       pinFront(config, index, log)
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
-      const stopRamps = followRamps(table)
-      const served = { descriptions, versions, pools, road, transport, eventLoop, stopRamps }
-      return new Lane({ index, config, rules, table, arena, ...served }, log)
+      const parts = { index, config, repository, arena, descriptions, versions, pools, road, transport, eventLoop }
+      return new Lane(parts, { rules, table, stopRamps: followRamps(table) }, log)
     } catch (error) {
       await Promise.all(pools.map(({ pool }) => pool.close()))
       throw error
@@ -126,7 +134,7 @@ export class Lane {
 
   /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
-    const { road, transport, eventLoop, stopRamps, pools, config } = this.parts
+    const { road, transport, eventLoop, pools, config } = this.parts
     road.draining = true
     transport.stopListening()
     const end = performance.now() + config.drainMs
@@ -140,14 +148,35 @@ export class Lane {
     transport.close()
     road.close()
     eventLoop.disable()
-    stopRamps()
+    this.mapped.stopRamps()
     // What still runs, runs for nobody.
     await Promise.all(pools.map(({ pool }) => pool.close(0)))
   }
 
-  rules(): unknown {
-    const { table, rules } = this.parts
-    return { version: table.version, ...rules }
+  /** Compiles rules and holds them for `map`. Throws a Refusal that names what this lane cannot serve. */
+  prepare({ version, rules }: NumberedRules): void {
+    const { descriptions, repository } = this.parts
+    const parsed = parseRules(rules)
+    const table = compileRules(parsed, repository.versions, version)
+    const failed = new Set(
+      table.routes
+        .map(({ versionIndex }) => descriptions[versionIndex]!)
+        .filter(({ state }) => state !== 'ready')
+        .map(({ name, version, reason }) => `${name}@${version}: ${reason}`),
+    )
+    if (failed.size > 0)
+      throw new Refusal(Code.FAILED_PRECONDITION, `not ready on lane ${this.parts.index}: ${[...failed].join('; ')}`)
+    this.prepared = { rules: parsed, table }
+  }
+
+  /** Puts rules in force, prepared or not: the next request is decided by them. */
+  map(numbered: NumberedRules): void {
+    if (this.prepared?.table.version !== numbered.version) this.prepare(numbered)
+    const { rules, table } = this.prepared!
+    this.prepared = null
+    this.mapped.stopRamps()
+    this.parts.road.map(table)
+    this.mapped = { rules, table, stopRamps: followRamps(table) }
   }
 
   /** Which thread sits where, as the kernel tells. */
@@ -156,19 +185,20 @@ export class Lane {
   }
 
   snapshot(): LaneSnapshot {
-    return snapshotOf(this.parts)
+    return snapshotOf(this.parts, this.mapped.table)
   }
 
   /** A snapshot whose event-loop delays are those since the scrape before it; the next one begins anew. */
   scrape(): LaneSnapshot {
-    const snapshot = snapshotOf(this.parts)
+    const snapshot = this.snapshot()
     this.parts.eventLoop.reset()
     return snapshot
   }
 
   /** Which rule decides for a request of the JSON twin, and why each other one does not. Throws a Refusal. */
   explain(json: unknown): unknown {
-    const { rules, table, versions } = this.parts
+    const { versions } = this.parts
+    const { rules, table } = this.mapped
     const explained = explainRequest(rules, requestFromJson(json).request)
     const { decision } = explained
     if (decision === null) return { ...explained, rules_version: table.version }

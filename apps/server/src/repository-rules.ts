@@ -24,14 +24,19 @@ export async function repositoryRules(repository: Repository): Promise<Rules> {
     throw new Error(`${repository.rules}: ${messageOf(error)}`, { cause: error })
   }
   try {
-    const rules = parseRules(json)
-    const early = notYet(rules)
-    if (early.length > 0) throw new RulesError(early)
-    return rules
+    return checkedRules(json)
   } catch (error) {
     if (error instanceof RulesError) throw new Error(`${repository.rules}: ${error.message}`, { cause: error })
     throw error
   }
+}
+
+/** Rules that this release applies in full; throws a RulesError with everything that is wrong. */
+export function checkedRules(json: unknown): Rules {
+  const rules = parseRules(json)
+  const early = notYet(rules)
+  if (early.length > 0) throw new RulesError(early)
+  return rules
 }
 
 /** What the language has and servers of this release do not do: refused rather than passed over. */

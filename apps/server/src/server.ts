@@ -1,7 +1,10 @@
+import { join } from 'node:path'
+import { readRepository } from '@millrace/workflow'
 import { openAdmin } from './admin'
 import type { Config } from './config'
 import { freePort } from './free-port'
 import type { Log } from './log'
+import { Publisher } from './publisher'
 import type { LaneSnapshot } from './snapshot'
 import { Supervisor } from './supervisor'
 
@@ -23,14 +26,24 @@ export interface Server {
 export async function startServer(config: Config, log: Log): Promise<Server> {
   // Known before anything is loaded.
   if (config.adminPort !== 0) await freePort('MILLRACE_ADMIN_PORT', config.adminHost, config.adminPort)
-  const supervisor = await Supervisor.start(config, log)
+  const publisher = await Publisher.start(readRepository(config.repository), rulesFolder(config), log)
+  const supervisor = await Supervisor.start(config, () => publisher.current, log)
   try {
-    const admin = await openAdmin(config, supervisor, log)
+    const admin = await openAdmin(config, supervisor, publisher, log)
     return {
       port: supervisor.dataPort,
       adminPort: admin.port,
       snapshots: () => supervisor.snapshots(),
-      reload: () => supervisor.reload(),
+      reload: async () => {
+        const reread = await publisher.reread(readRepository(config.repository))
+        try {
+          await supervisor.reload()
+        } catch (error) {
+          reread.undo()
+          throw error
+        }
+        reread.keep()
+      },
       stop: async () => {
         // The admin port stays open until the end: readiness says no while the lanes drain.
         await supervisor.stop()
@@ -41,4 +54,9 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     await supervisor.stop()
     throw error
   }
+}
+
+/** Where the versions of the rules are kept. */
+function rulesFolder({ stateFolder, repository }: Config): string {
+  return join(stateFolder === '' ? join(repository, '.millrace') : stateFolder, 'rules')
 }

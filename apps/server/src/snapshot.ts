@@ -76,9 +76,9 @@ export interface LaneSnapshot {
 }
 
 /** The numbers of this moment. */
-export function snapshotOf(parts: LaneParts): LaneSnapshot {
-  const { index, config, table, arena, descriptions, versions, pools, road, transport, eventLoop } = parts
-  const notReady = notReadyOf(parts)
+export function snapshotOf(parts: LaneParts, table: Table): LaneSnapshot {
+  const { index, config, arena, descriptions, versions, pools, road, transport, eventLoop } = parts
+  const notReady = notReadyOf(parts, table)
   const served = versions.filter((version) => version !== null)
   const named = (version: ServedVersion): { workflow: string; version: number } => {
     return { workflow: version.description.name, version: version.description.version }
@@ -151,7 +151,7 @@ function objectivesOf(table: Table): Record<string, string[]> {
   return versions
 }
 
-function notReadyOf({ road, table, versions, descriptions, pools }: LaneParts): string[] {
+function notReadyOf({ road, versions, descriptions, pools }: LaneParts, table: Table): string[] {
   const reasons = new Set<string>()
   if (road.draining) reasons.add('the lane drains')
   for (const { workflow, version, versionIndex } of table.routes)

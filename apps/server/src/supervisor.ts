@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Config } from './config'
 import { freePort } from './free-port'
 import { laneEnvironment } from './lane-environment'
-import type { FromLane, Question, ToLane } from './lane-messages'
+import type { FromLane, NumberedRules, Question, ToLane } from './lane-messages'
 import type { LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { uwsProblem } from './open-transport'
@@ -67,23 +67,26 @@ export class Supervisor {
   private port = 0
   private nextId = 1
   private stopping = false
+  private reloading = false
   private readonly polling: NodeJS.Timeout
 
   private constructor(
     readonly config: Config,
+    private readonly rules: () => NumberedRules,
     private readonly log: Log,
   ) {
     this.slots = Array.from({ length: config.lanes }, (_, index) => newSlot(index))
-    this.polling = setInterval(() => void this.snapshots(), pollMs).unref()
+    this.polling = setInterval(() => void this.poll(), pollMs).unref()
   }
 
   /** Resolves when every lane serves; rejects, with all lanes ended, when one cannot start. */
-  static async start(config: Config, log: Log): Promise<Supervisor> {
+  /** @param rules what a lane starts with */
+  static async start(config: Config, rules: () => NumberedRules, log: Log): Promise<Supervisor> {
     const wanted = oneLaneWithoutUws(config, log)
     // One lane may choose its port. Several share one (SO_REUSEPORT), which has to be named, and has to be free: a
     // second server would share it too, without a word.
     const port = wanted.port === 0 && wanted.lanes === 1 ? 0 : await freePort('MILLRACE_PORT', wanted.host, wanted.port)
-    const supervisor = new Supervisor({ ...wanted, port }, log)
+    const supervisor = new Supervisor({ ...wanted, port }, rules, log)
     for (const warning of [...config.warnings, ...laneEnvironment(config, 0, process.env).warnings]) log.warn(warning)
     try {
       for (const slot of supervisor.slots) supervisor.port = await supervisor.launch(slot)
@@ -110,17 +113,27 @@ export class Supervisor {
 
   /** Fresh snapshots of the lanes that serve; a scrape begins what is measured from scrape to scrape anew. */
   async snapshots(what: 'snapshot' | 'scrape' = 'snapshot'): Promise<LaneSnapshot[]> {
-    return this.askAll(async (slot) => (slot.last = (await this.ask(slot, what)) as LaneSnapshot))
+    return this.askServing(async (slot) => (slot.last = (await this.ask(slot, what)) as LaneSnapshot))
   }
 
   /** Where the threads of the lanes that serve sit, as the kernel tells. */
   async seats(): Promise<LaneSeats[]> {
-    return this.askAll(async (slot) => (await this.ask(slot, 'seats')) as LaneSeats)
+    return this.askServing(async (slot) => (await this.ask(slot, 'seats')) as LaneSeats)
   }
 
   /** What each lane that is there said last, also one that does not answer just now: its counts still count. */
   get lastSnapshots(): LaneSnapshot[] {
     return this.slots.flatMap(({ last }) => last ?? [])
+  }
+
+  /** Asks every lane that serves; rejects with the first LaneError, when all have answered. */
+  async askAll(what: Question, request?: unknown): Promise<unknown[]> {
+    const serving = this.slots.filter((slot) => slot.serving)
+    if (serving.length === 0) throw new LaneError('UNAVAILABLE', 'no lane serves')
+    const answers = await Promise.allSettled(serving.map((slot) => this.ask(slot, what, request)))
+    const no = answers.find((answer) => answer.status === 'rejected')
+    if (no !== undefined) throw no.reason
+    return answers.map((answer) => (answer as PromiseFulfilledResult<unknown>).value)
   }
 
   /** Asks any lane that serves; rejects with a LaneError. */
@@ -135,7 +148,12 @@ export class Supervisor {
    * Rejects with why a new lane does not serve what the old one does; the old one then goes on.
    */
   async reload(): Promise<void> {
-    for (const slot of this.slots) if (slot.serving && !this.stopping) await this.replace(slot)
+    this.reloading = true
+    try {
+      for (const slot of this.slots) if (slot.serving && !this.stopping) await this.replace(slot)
+    } finally {
+      this.reloading = false
+    }
   }
 
   private async replace(old: Slot): Promise<void> {
@@ -185,11 +203,13 @@ export class Supervisor {
     slot.process = child
     slot.startedMs = Date.now()
     const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
-    tell(child, { kind: 'start', lane: slot.index, config, replaces })
+    const { version, rules } = this.rules()
+    tell(child, { kind: 'start', lane: slot.index, config, rules: { version, rules }, replaces })
     return new Promise((resolve, reject) => {
       child.on('message', (message: FromLane) => {
         if (message.kind === 'ready') {
           slot.serving = true
+          this.keepUp(slot, version)
           resolve(message.port)
         } else if (message.kind === 'failed') reject(new Error(message.message))
         else if (message.kind === 'loaded') mayListen().then(() => tell(child, { kind: 'listen' }), reject)
@@ -202,6 +222,21 @@ export class Supervisor {
         this.ended(slot, why)
       })
     })
+  }
+
+  private async poll(): Promise<void> {
+    await this.snapshots()
+    for (const slot of this.slots) if (slot.serving) this.keepUp(slot, slot.last?.rulesVersion)
+  }
+
+  /** Tells a lane the rules in force, where it has others: it started, or did not answer, while they were published. */
+  private keepUp(slot: Slot, version: number | undefined): void {
+    const { version: current, rules } = this.rules()
+    // The rules that lanes are reloaded with may name versions that only the new ones have.
+    if (this.reloading || version === undefined || version === current) return
+    this.ask(slot, 'map', { version: current, rules }).catch((error: unknown) =>
+      this.log.error({ lane: slot.index, err: error }, `lane ${slot.index} lags at rules version ${version}`),
+    )
   }
 
   private ended(slot: Slot, why: string): void {
@@ -233,7 +268,7 @@ export class Supervisor {
     }, wait)
   }
 
-  private async askAll<T>(ask: (slot: Slot) => Promise<T>): Promise<T[]> {
+  private async askServing<T>(ask: (slot: Slot) => Promise<T>): Promise<T[]> {
     const answers = await Promise.allSettled(this.slots.filter((slot) => slot.serving).map(ask))
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
   }

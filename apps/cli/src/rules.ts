@@ -1,0 +1,146 @@
+import { userInfo } from 'node:os'
+import { createTwoFilesPatch } from 'diff'
+import { importDefault } from '@millrace/workflow'
+import { Exit, paint, print, printJson, table, UsageError } from './output'
+import { readRequest } from './read-request'
+
+export interface AdminOptions {
+  /** Admin port of the server. */
+  readonly url: string
+  readonly json?: boolean
+}
+export interface PublishOptions extends AdminOptions {
+  readonly author?: string
+  readonly note?: string
+  /** Only say what is wrong. */
+  readonly check?: boolean
+}
+
+interface Entry {
+  readonly version: number
+  readonly time: string
+  readonly author: string
+  readonly note: string
+  readonly origin: string
+}
+interface WholeEntry extends Entry {
+  readonly rules: unknown
+}
+interface InForce extends Entry {
+  readonly lanes: readonly { readonly lane: number; readonly version: number }[]
+}
+
+/** Puts the rules of a file in force; exit 1, with every problem, when they are not taken. */
+export async function publishRules(file: string, options: PublishOptions): Promise<number> {
+  const rules = /\.[cm]?[jt]s$/.test(file) ? await importDefault(file) : readRequest(file)
+  const { author = userName(), note = '', check } = options
+  if (check === true) {
+    await ask(options, 'POST', '/v1/rules', { rules, check })
+    if (options.json === true) printJson({ good: true })
+    else print(`${file} is good; nothing was changed`)
+    return Exit.good
+  }
+  return showEntry((await ask(options, 'POST', '/v1/rules', { rules, author, note })) as Entry, options)
+}
+
+/** Puts an earlier version in force again. */
+export async function rollbackRules(version: string | undefined, options: PublishOptions): Promise<number> {
+  const { author = userName(), note } = options
+  const body = {
+    author,
+    ...(note === undefined ? {} : { note }),
+    ...(version === undefined ? {} : { version: numbered(version) }),
+  }
+  return showEntry((await ask(options, 'POST', '/v1/rules/rollback', body)) as Entry, options)
+}
+
+/** Every version, newest first, and the lanes that are not at the first of them; exit 1 when one is not. */
+export async function listRules(options: AdminOptions): Promise<number> {
+  const entries = (await ask(options, 'GET', '/v1/rules/versions')) as Entry[]
+  const inForce = (await ask(options, 'GET', '/v1/rules')) as InForce
+  const lagging = inForce.lanes.filter(({ version }) => version !== inForce.version)
+  if (options.json === true) printJson({ in_force: inForce.version, lanes: inForce.lanes, versions: entries })
+  else {
+    print(
+      table([
+        ['version', 'time', 'author', 'origin', 'note'],
+        ...entries.map(({ version, time, author, origin, note }) => [
+          `${version}${version === inForce.version ? ' *' : ''}`,
+          time,
+          author,
+          origin,
+          note,
+        ]),
+      ]),
+    )
+    for (const { lane, version } of lagging) print(paint('red', `lane ${lane} is still at version ${version}`))
+  }
+  return lagging.length === 0 ? Exit.good : Exit.no
+}
+
+/** The rules of a version, those in force unless said. */
+export async function showRules(version: string | undefined, options: AdminOptions): Promise<number> {
+  printJson((await versionOf(version, options)).rules)
+  return Exit.good
+}
+
+/** What is different between two versions, line by line; exit 1 when anything is. */
+export async function diffRules(from: string, to: string | undefined, options: AdminOptions): Promise<number> {
+  const [before, after] = [await versionOf(from, options), await versionOf(to, options)]
+  const text = ({ rules }: WholeEntry): string => `${JSON.stringify(rules, null, 2)}\n`
+  if (text(before) === text(after)) return Exit.good
+  const patch = createTwoFilesPatch(`version ${before.version}`, `version ${after.version}`, text(before), text(after))
+  for (const line of patch.split('\n').slice(1))
+    print(line.startsWith('+') ? paint('green', line) : line.startsWith('-') ? paint('red', line) : line)
+  return Exit.no
+}
+
+async function versionOf(version: string | undefined, options: AdminOptions): Promise<WholeEntry> {
+  const wanted = version === undefined ? ((await ask(options, 'GET', '/v1/rules')) as Entry).version : numbered(version)
+  return (await ask(options, 'GET', `/v1/rules/versions/${wanted}`)) as WholeEntry
+}
+
+function showEntry(entry: Entry, { json }: AdminOptions): number {
+  if (json === true) printJson(entry)
+  else print(`rules version ${paint('green', String(entry.version))} is in force`)
+  return Exit.good
+}
+
+async function ask({ url }: AdminOptions, method: string, path: string, body?: unknown): Promise<unknown> {
+  if (!URL.canParse(url)) throw new UsageError(`--url ${url}: must be like http://127.0.0.1:8081`)
+  const token = process.env['MILLRACE_ADMIN_TOKEN']
+  let response: Response
+  try {
+    response = await fetch(new URL(path, url), {
+      method,
+      headers: {
+        'content-type': 'application/json',
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+  } catch (error) {
+    const { cause } = error as { cause?: { message?: string; code?: string } }
+    throw new Error(
+      `${url}: ${cause?.message || cause?.code || (error as Error).message}; is this the admin port of a server?`,
+    )
+  }
+  const answer = (await response.json()) as { code?: string; message?: string }
+  if (!response.ok) throw new Error(`${answer.code}: ${answer.message}`)
+  return answer
+}
+
+function numbered(version: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(version))
+    throw new UsageError(`${version}: is no version of the rules; see millrace rules list`)
+  return Number(version)
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    // A user without a name, in a container for instance.
+    return 'unknown'
+  }
+}
