@@ -72,7 +72,13 @@ async function ask(client: Client, one: Case, tolerance = 1e-5, objective = one.
 describe('a GPU pool without a GPU', () => {
   let served: ServedProcess
   beforeAll(async () => {
-    served = await ServedProcess.start(repository, { ...env, ...noVulkan })
+    // A driver's tool that knows two GPUs, one of which it knows little about.
+    const bin = join(repository, 'bin')
+    mkdirSync(bin)
+    const smi =
+      '#!/bin/sh\n[ "$2" = --format=csv,noheader,nounits ] || exit 9\necho 0, Test GPU, 512, 16384, 25\necho 1, Test GPU, 0, 16384, [N/A]\n'
+    writeFileSync(join(bin, 'nvidia-smi'), smi, { mode: 0o755 })
+    served = await ServedProcess.start(repository, { ...env, ...noVulkan, PATH: `${bin}:${process.env['PATH']}` })
   })
   afterAll(() => served.stop())
 
@@ -95,6 +101,22 @@ describe('a GPU pool without a GPU', () => {
     const client = served.client()
     for (const one of [...(await mlpCases(random, [1, 40])), echoCase(random, 3)]) await ask(client, one, 1e-6)
     await client.close()
+  })
+
+  test('memory of GPUs is what the driver says', async () => {
+    await until('the driver was asked', async () => {
+      const page = readMetrics((await served.admin('/metrics')).body.toString('utf8')).series
+      return page.has('millrace_gpu_memory_bytes{gpu="0",name="Test GPU"}') || 'not yet'
+    })
+    const page = readMetrics((await served.admin('/metrics')).body.toString('utf8')).series
+    const gpus = Object.fromEntries([...page].filter(([key]) => key.startsWith('millrace_gpu_')))
+    expect(gpus).toEqual({
+      'millrace_gpu_memory_used_bytes{gpu="0",name="Test GPU"}': 512 * 2 ** 20,
+      'millrace_gpu_memory_used_bytes{gpu="1",name="Test GPU"}': 0,
+      'millrace_gpu_memory_bytes{gpu="0",name="Test GPU"}': 16384 * 2 ** 20,
+      'millrace_gpu_memory_bytes{gpu="1",name="Test GPU"}': 16384 * 2 ** 20,
+      'millrace_gpu_busy_ratio{gpu="0",name="Test GPU"}': 0.25,
+    })
   })
 })
 

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { GpuFigures } from './gpu-memory'
 import type { Retired } from './retired'
 import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 
@@ -20,6 +21,7 @@ export async function metricsPage(
   counted: Retired,
   lanes: number,
   restarts: readonly number[],
+  gpus: readonly GpuFigures[],
 ): Promise<string> {
   const registry = new Registry()
 
@@ -93,6 +95,22 @@ export async function metricsPage(
     tooLarge.inc({ pool, workflow, version }, count)
   const ofVersion = (name: string, help: string): Gauge<'lane' | 'pool' | 'workflow' | 'version'> =>
     gauge(name, help, ['lane', 'pool', 'workflow', 'version'])
+  if (gpus.length > 0) {
+    const memoryUsed = gauge('millrace_gpu_memory_used_bytes', 'Memory of the GPU in use, by whomever.', [
+      'gpu',
+      'name',
+    ])
+    const memory = gauge('millrace_gpu_memory_bytes', 'Memory of the GPU.', ['gpu', 'name'])
+    const busy = gauge('millrace_gpu_busy_ratio', 'Part of the time in which something ran on the GPU.', [
+      'gpu',
+      'name',
+    ])
+    for (const { index: gpu, name, usedBytes, totalBytes, busy: part } of gpus) {
+      memoryUsed.set({ gpu, name }, usedBytes)
+      memory.set({ gpu, name }, totalBytes)
+      if (part !== null) busy.set({ gpu, name }, part)
+    }
+  }
   const rowsLimit = ofVersion('millrace_batch_rows_limit', 'Rows that a pool takes at once.')
   const batchWait = ofVersion('millrace_batch_wait_seconds', 'How long rows wait for company while a thread is free.')
   const delay = gauge(

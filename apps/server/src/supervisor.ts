@@ -1,7 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
+import { parseDevice } from '@millrace/pool'
 import type { Config } from './config'
 import { freePort } from './free-port'
+import { GpuMemory, type GpuFigures } from './gpu-memory'
 import { laneEnvironment } from './lane-environment'
 import type { FromLane, NumberedRules, Question, ToLane } from './lane-messages'
 import type { LaneSeats } from './lane-seats'
@@ -14,6 +16,7 @@ const backOffMs = { first: 100, most: 10_000 }
 /** A lane that served this long starts over with the first back-off. */
 const healthyMs = 30_000
 const pollMs = 1_000
+const gpuPollMs = 5_000
 const laneFlags = [
   // The young generation at its full size from the start, MiB: a lane's memory is then what it will be, not what grew.
   '--min-semi-space-size=16',
@@ -69,6 +72,7 @@ export class Supervisor {
   private stopping = false
   private reloading = false
   private readonly polling: NodeJS.Timeout
+  private readonly gpuMemory: GpuMemory | null
 
   private constructor(
     readonly config: Config,
@@ -77,6 +81,8 @@ export class Supervisor {
   ) {
     this.slots = Array.from({ length: config.lanes }, (_, index) => newSlot(index))
     this.polling = setInterval(() => void this.poll(), pollMs).unref()
+    const gpus = config.pools.some(({ device }) => parseDevice(device).kind !== 'cpu')
+    this.gpuMemory = gpus ? new GpuMemory(gpuPollMs) : null
   }
 
   /** Resolves when every lane serves; rejects, with all lanes ended, when one cannot start. */
@@ -95,6 +101,11 @@ export class Supervisor {
       await supervisor.stop()
       throw error
     }
+  }
+
+  /** What the driver says of the GPUs of this machine, where a pool has one and the driver can be asked. */
+  get gpus(): readonly GpuFigures[] {
+    return this.gpuMemory?.figures ?? []
   }
 
   /** The data port. */
@@ -180,6 +191,7 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.stopping = true
     clearInterval(this.polling)
+    this.gpuMemory?.close()
     await Promise.all(this.slots.map((slot) => this.end(slot)))
   }
 
