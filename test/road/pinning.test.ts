@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { repositoryFolder } from '@millrace/demo'
 import { affinityOf, readTopology, threadsOf } from '@millrace/pool'
 import type { LaneSeats } from '@millrace/server'
+import { describeWith } from '../support/extras'
 import { message } from '../support/messages'
 import { RawSocket } from '../support/raw-socket'
 import { serve, stopServed, until, type Served } from '../support/served'
@@ -105,3 +108,47 @@ onLinux('threads of lanes', () => {
     expect(lane.pools[0]!.threads[0]).toEqual({ tid: expect.any(Number) as number, given: [], actual: cpus })
   })
 })
+
+describeWith('tensorflow')('TensorFlow, whose threads belong to the process', () => {
+  twoCpus(
+    'each worker computes on its own thread and CPU; its library has threads, and they have nothing to do',
+    async () => {
+      const env = { MILLRACE_PINNING: 'cpu', MILLRACE_POOL_CPU_THREADS: '2' }
+      const served = await serve({ ...env, MILLRACE_POOL_CPU_ENGINES: 'tensorflow,onnxruntime' }, repositoryFolder)
+      const [lane] = (await lanesOf(served)) as [LaneSeats]
+      const workers = lane.pools[0]!.threads
+      expect(new Set(workers.map(({ actual }) => actual!.join())).size).toBe(2)
+      const before = ticksOf(lane.pid)
+      const text = Array.from({ length: 32 }, (_, i) => `the quick brown fox jumps ${i} times over a lazy dog`)
+      const client = served.client()
+      const used = (tid: number): number => ticksOf(lane.pid).get(tid)!.ticks - (before.get(tid)?.ticks ?? 0)
+      const enough = (): boolean => workers.every(({ tid }) => used(tid) >= 20)
+      // Work until both have done some: how long that takes is the machine's business.
+      while (!enough())
+        await Promise.all(
+          Array.from({ length: 8 }, () => client.score({ objective: 'sentence-embedding', inputs: { text } })),
+        )
+      const own = [...ticksOf(lane.pid)].filter(([, { name }]) => name.startsWith('tf_'))
+      expect(own.length).toBeGreaterThan(0)
+      const byLibrary = own.reduce((sum, [tid]) => sum + used(tid), 0)
+      const byWorkers = workers.reduce((sum, { tid }) => sum + used(tid), 0)
+      expect(byLibrary).toBeLessThan(byWorkers / 20)
+      // What the library started, it started on the CPUs of a worker.
+      const places = workers.map(({ actual }) => actual!.join())
+      for (const [tid] of own) expect(places).toContain(affinityOf(lane.pid, tid)!.join())
+    },
+    60_000,
+  )
+})
+
+/** The CPU time that each thread has used, in the kernel's hundredths of a second, by its id. */
+function ticksOf(pid: number): Map<number, { readonly name: string; readonly ticks: number }> {
+  return new Map(
+    threadsOf(pid).map((tid) => {
+      const stat = readFileSync(`/proc/${pid}/task/${tid}/stat`, 'utf8')
+      const end = stat.lastIndexOf(')')
+      const fields = stat.slice(end + 2).split(' ')
+      return [tid, { name: stat.slice(stat.indexOf('(') + 1, end), ticks: Number(fields[11]) + Number(fields[12]) }]
+    }),
+  )
+}
