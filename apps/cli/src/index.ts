@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '@millrace/server'
+import { benchEngines, type BenchEnginesOptions } from './bench-engines/bench-engines'
 import { check, type CheckOptions } from './check'
 import { config } from './config'
 import { install, list, uninstall } from './engines/engines'
@@ -163,6 +164,17 @@ export function main(argv: readonly string[]): void {
     .description('remove what install installed')
     .argument('<engine>', 'tensorflow')
     .action(async (name: string) => exit(await uninstall(name)))
+  program
+    .command('bench')
+    .description('measure on this machine')
+    .command('engines')
+    .description('which engine runs a workflow fastest, at each batch size, and whether their answers agree')
+    .requiredOption('-w, --workflow <name>', 'name or name@version')
+    .option('-p, --pool <name>', "whose device, engine threads and engines; the environment's first pool by default")
+    .option('--quick', 'in a few seconds, with wider spread')
+    .option(...repository)
+    .option(...json)
+    .action(async (options: BenchEnginesOptions) => exit(await benchEngines(options)))
 
   program.parseAsync(argv).catch(fail)
 }

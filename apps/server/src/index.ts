@@ -9,7 +9,7 @@ export {
 } from './config'
 export { laneEnvironment, type LaneEnvironment } from './lane-environment'
 export type { LaneSeats, Seated } from './lane-seats'
-export { variables, type Variable } from './variables'
+export { poolVariable, variables, type Variable } from './variables'
 export { openLog, type Log } from './log'
 export { startServer, type Server } from './server'
 export { explainRequest, type ExplainedRequest } from './explain'

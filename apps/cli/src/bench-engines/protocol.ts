@@ -1,0 +1,46 @@
+import type { OfflineAnswer } from '@millrace/workflow'
+
+/** What is loaded in a process: one version, its models on `engine` where that takes them. */
+export interface Job {
+  readonly repository: string
+  readonly name: string
+  readonly version: number
+  readonly engine: string
+  /** The engines that models which `engine` does not take may run on. */
+  readonly others: readonly string[]
+  readonly device: string
+  /** CPUs that the engine uses. */
+  readonly threads: number
+  /** Of the requests that are made up where there are no golden ones. */
+  readonly seed: number
+}
+
+export type Ask = { readonly ask: 'load'; readonly job: Job } | ({ readonly ask: 'measure' } & MeasureAsk)
+
+export interface MeasureAsk {
+  readonly rows: number
+  /** Batches run until this is over, one at least. */
+  readonly ms: number
+}
+
+export interface Loaded {
+  /** Models that run on the engine, by name. */
+  readonly models: readonly string[]
+  /** Of all models. */
+  readonly formats: readonly string[]
+  readonly rowsMax: number
+  readonly golden: boolean
+  /** Largest of the golden requests'; of made-up ones a common one. */
+  readonly tolerance: number
+  readonly answers: readonly OfflineAnswer[]
+}
+
+export interface Measured {
+  /** Microseconds of a batch, median of those that ran: facts, functions and models. */
+  readonly batchUs: number
+  /** Of it in models. */
+  readonly modelUs: number
+  readonly batches: number
+}
+
+export type Answer = { readonly failed: string } | Loaded | Measured
