@@ -98,6 +98,8 @@ function folderOf(path: string, workflow: string): VersionFolder {
   throw new UsageError(`--workflow ${workflow}: ${path} has no such workflow; it has ${names || 'none'}`)
 }
 
+class NoModel extends Error {}
+
 interface AllLoaded {
   readonly contestants: readonly Contestant[]
   /** In the order of `contestants`. */
@@ -123,6 +125,10 @@ async function loadAll(repository: string, { name, version }: VersionFolder, poo
     const rest = engineKinds.map((one) => one.name).filter((one) => one !== kind.name)
     try {
       const { contestant, loaded } = await Contestant.load({ ...job, engine: kind.name, others: rest }, env)
+      if (loaded.formats.length === 0) {
+        contestant.end()
+        throw new NoModel(`${name}@${version} has no model: nothing is to be compared`)
+      }
       for (const format of loaded.formats) formats.add(format)
       if (loaded.models.length === 0) contestant.end()
       else {
@@ -130,6 +136,7 @@ async function loadAll(repository: string, { name, version }: VersionFolder, poo
         loads.push(loaded)
       }
     } catch (error) {
+      if (error instanceof NoModel) throw error
       others.push({ engine: kind.name, reason: (error as Error).message })
     }
   }
