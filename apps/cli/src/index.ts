@@ -7,6 +7,7 @@ import { check, type CheckOptions } from './check'
 import { config } from './config'
 import { install, list, uninstall } from './engines/engines'
 import { explain, type ExplainOptions } from './explain'
+import { addFacts } from './facts/commands'
 import { newWorkflow, type NewWorkflowOptions } from './new-workflow'
 import { Exit, paint, UsageError } from './output'
 import { pools, type PoolsOptions } from './pools'
@@ -175,6 +176,8 @@ export function main(argv: readonly string[]): void {
     .option(...repository)
     .option(...json)
     .action(async (options: BenchEnginesOptions) => exit(await benchEngines(options)))
+
+  addFacts(program, exit)
 
   program.parseAsync(argv).catch(fail)
 }

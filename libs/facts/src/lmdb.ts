@@ -57,6 +57,10 @@ export class LmdbStore implements FactStore {
     private readonly cacheBytesMax: number,
   ) {}
 
+  ready(): Promise<void> {
+    return Promise.resolve()
+  }
+
   tables(): readonly FactTable[] {
     this.newSnapshot()
     return [...this.declared.values()].map(({ plan }) => plan.table)

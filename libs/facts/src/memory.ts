@@ -16,6 +16,10 @@ export class MemoryStore implements FactStore {
   /** Being loaded. */
   private readonly next = new Map<string, Stored>()
 
+  ready(): Promise<void> {
+    return Promise.resolve()
+  }
+
   tables(): readonly FactTable[] {
     return [...this.stored.values()].map(({ plan }) => plan.table)
   }

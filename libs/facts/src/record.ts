@@ -1,7 +1,7 @@
 import { Code, DType, dtypeBytes, Refusal, type DenseDType } from '@millrace/base'
-import { describeKey } from './keys'
+import { describeKey, encodeKey } from './keys'
 import type { FactField, FactRecord, FactTable, FactValue } from './store'
-import { isText } from './table'
+import { isText, validateTable } from './table'
 
 /*
  * A record as bytes, little endian:
@@ -34,13 +34,32 @@ export function planRecord(table: FactTable): RecordPlan {
   return { table, dense, text: table.fields.filter((field) => isText(field.dtype)), denseBytes: offset }
 }
 
+/** A field of a record that its table does not take. */
+export class FieldRefusal extends Refusal {
+  constructor(
+    table: string,
+    key: string | bigint,
+    readonly field: string,
+    readonly why: string,
+  ) {
+    super(Code.INVALID_ARGUMENT, `fact table \`${table}\`, key ${describeKey(key)}: field \`${field}\` ${why}`)
+  }
+}
+
+/** What throws the Refusal that `write` would, for one row. */
+export function rowChecker(table: FactTable): (key: string | bigint, record: FactRecord) => void {
+  validateTable(table)
+  const plan = planRecord(table)
+  return (key, record) => {
+    encodeKey(table, key)
+    encodeRecord(plan, key, record)
+  }
+}
+
 /** The bytes of one record. Throws a Refusal INVALID_ARGUMENT naming table, key and field. */
 export function encodeRecord(plan: RecordPlan, key: string | bigint, record: FactRecord): Buffer {
   const refuse = (field: string, what: string): never => {
-    throw new Refusal(
-      Code.INVALID_ARGUMENT,
-      `fact table \`${plan.table.name}\`, key ${describeKey(key)}: field \`${field}\` ${what}`,
-    )
+    throw new FieldRefusal(plan.table.name, key, field, what)
   }
   for (const field of plan.table.fields) if (record[field.name] === undefined) refuse(field.name, 'is missing')
   for (const name in record)

@@ -46,6 +46,8 @@ export interface Replacement {
  * A read is one call for a whole batch and may be asynchronous (a network store) or not (LMDB).
  */
 export interface FactStore {
+  /** Resolves when the store can be asked; rejects with a Refusal that says why not. */
+  ready(): Promise<void>
   /** What is declared now. */
   tables(): readonly FactTable[]
   /**
