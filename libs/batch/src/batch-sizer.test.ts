@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { BatchSizer } from './batch-sizer'
 
@@ -146,6 +148,30 @@ test('few rows move nothing', () => {
   const sizer = new BatchSizer(rowsMax)
   for (let i = 0; i < 1000; i++) sizer.observe(3, 500, plenty, i * 1e5)
   expect(sizer).toMatchObject({ rows: 32, waitUs: 0 })
+})
+
+test("ARCHITECTURE.md's table is what the policy does", () => {
+  const page = readFileSync(join(__dirname, '../../../ARCHITECTURE.md'), 'utf8')
+  const rows = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()))
+  const devices: Readonly<Record<string, readonly [Curve, number]>> = {
+    'launch-bound: 5 ms + 1 us a row': [(n) => 5000 + n, plenty],
+    'knee: 2 ms + 1 us a row, 20 us beyond 512': [(n) => 2000 + n + 19 * Math.max(0, n - 512), plenty],
+    'linear: 100 us a row': [(n) => 100 * n, plenty],
+    'deadline: 5 ms + 50 us a row, requests give 100 ms': [(n) => 5000 + 50 * n, 100_000],
+  }
+  for (const [device, [curve, budgetUs]] of Object.entries(devices)) {
+    const sizer = new BatchSizer(rowsMax)
+    const sizes = [sizer.rows]
+    for (let i = 0, nowUs = 0; i < 200; i++) {
+      nowUs += curve(sizer.rows)
+      sizer.observe(sizer.rows, curve(sizer.rows), budgetUs, nowUs)
+      if (sizes.at(-1) !== sizer.rows) sizes.push(sizer.rows)
+    }
+    const rate = (n: number): string => Math.round(rateOf(curve, n) * 1e6).toLocaleString('en')
+    const run = (curve(sizer.rows) / 1000).toFixed(1)
+    const cells = [device, sizes.join(' '), String(sizer.rows), run, rate(sizer.rows), rate(32)]
+    expect(rows.find((row) => row[1] === device)?.slice(1, -1)).toEqual(cells)
+  }
 })
 
 describe('waits for company', () => {
