@@ -189,6 +189,22 @@ describeWith('tensorflow')('a TFJS model on TensorFlow', () => {
     expect(entries()).toEqual([{ inputs: expect.anything(), outputs: expect.anything() }])
   })
 
+  test.each(['DT_UINT8', 'DT_INT8'])('%s goes in and out as it does in TFJS', async (dtype) => {
+    const nodes: GraphNode[] = [
+      placeholder('pixels', dtype, [-1, 3]),
+      { name: 'real', op: 'Cast', input: ['pixels'], attr: { SrcT: { type: dtype }, DstT: { type: 'DT_FLOAT' } } },
+      { name: 'half', op: 'Mul', input: ['real', 'w'], attr: float },
+      { name: 'kept', op: 'Identity', input: ['pixels'], attr: { T: { type: dtype } } },
+    ]
+    const port = (name: string, type: string) => ({ name: `${name}:0`, dtype: type, tensorShape: dims([-1, 3]) })
+    const signature = {
+      inputs: { pixels: port('pixels', dtype) },
+      outputs: { half: port('half', 'DT_FLOAT'), same: port('kept', dtype) },
+    }
+    await expectSame(writeGraph(join(folder, dtype), nodes, [weight('w', 3)], signature))
+    expect(entries()).toEqual([{ inputs: expect.anything(), outputs: expect.anything() }])
+  })
+
   test('quantised weights are the numbers that they stand for', async () => {
     const at = join(folder, 'quantised')
     const path = writeGraphMlp(at, makeMlp(5), true)

@@ -81,6 +81,17 @@ test('i32 and bool go in and come out', async () => {
   expect(numbers(answer, 'off')).toEqual([0, 1, 0])
 })
 
+test('bytes go in as i32', async () => {
+  const nodes = [
+    placeholder('pixel', 'DT_UINT8', [-1]),
+    { name: 'real', op: 'Cast', input: ['pixel'], attr: { SrcT: { type: 'DT_UINT8' }, DstT: { type: 'DT_FLOAT' } } },
+  ]
+  const { model, inputs } = await load(writeGraph(join(folder, 'bytes'), nodes))
+  expect(inputs).toEqual([{ name: 'pixel', dtype: 'i32', shape: [null] }])
+  const answer = await thread.run(model, { pixel: { dtype: 'i32', shape: [3], data: Int32Array.of(0, 7, 255) } })
+  expect(numbers(answer, 'real')).toEqual([0, 7, 255])
+})
+
 test('an operation without a wasm kernel runs on the JavaScript one, without leaving tensors', async () => {
   const einsum = {
     name: 'y',

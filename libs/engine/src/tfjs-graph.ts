@@ -159,17 +159,20 @@ function prelu(name: string, x: string, alpha: string): NodeDef[] {
   ]
 }
 
-/** 64-bit inputs come as int32 and are widened. */
+/** Integers that TFJS knows as int32. */
+const integersOfTfjs = new Set(['DT_INT64', 'DT_INT8', 'DT_UINT8'])
+
+/** Other integers come as int32 and are cast to what the graph wants. */
 function narrowInputs(nodes: readonly NodeDef[], ports: readonly TfjsPort[]): [NodeDef[], SignaturePort[]] {
   const all = [...nodes]
   const narrowed = ports.map((port) => {
     const index = all.findIndex(({ name }) => name === port.tensor.replace(/:0$/, ''))
     const node = all[index]
     if (node === undefined) throw new Error(`there is no node ${port.tensor} for input \`${port.name}\``)
-    const type = node.attr?.['dtype']?.type ?? port.graphType ?? ''
-    if (dataTypeName(type) !== 'DT_INT64') return port
+    const type = dataTypeName(node.attr?.['dtype']?.type ?? port.graphType ?? '')
+    if (!integersOfTfjs.has(type)) return port
     const tensor = `${node.name}/as_int32`
-    all[index] = cast(node.name, tensor, 'DT_INT32', 'DT_INT64')
+    all[index] = cast(node.name, tensor, 'DT_INT32', type)
     all.push({ name: tensor, op: 'Placeholder', attr: { ...node.attr, dtype: { type: 'DT_INT32' } } })
     return { ...port, tensor }
   })
@@ -179,9 +182,9 @@ function narrowInputs(nodes: readonly NodeDef[], ports: readonly TfjsPort[]): [N
 function narrowOutputs(ports: readonly TfjsPort[]): [NodeDef[], SignaturePort[]] {
   const casts: NodeDef[] = []
   const narrowed = ports.map((port, i) => {
-    if (port.graphType !== 'DT_INT64') return port
+    if (port.graphType === undefined || !integersOfTfjs.has(port.graphType)) return port
     const tensor = `millrace/output_${i}`
-    casts.push(cast(tensor, port.tensor, 'DT_INT64', 'DT_INT32'))
+    casts.push(cast(tensor, port.tensor, port.graphType, 'DT_INT32'))
     return { ...port, tensor }
   })
   return [casts, narrowed]

@@ -100,7 +100,7 @@ function toTfjs(core: typeof Core, { dtype, shape, data }: Tensor): Core.Tensor 
   return core.tensor(data as Float32Array, shape as number[], tfjsTypes[dtype as keyof typeof tfjsTypes])
 }
 
-/** TFJS keeps 64-bit integers as int32. */
+/** TFJS keeps all integers as int32. */
 const dtypes: Readonly<Record<string, DenseDType>> = {
   float32: 'f32',
   int32: 'i32',
@@ -108,6 +108,8 @@ const dtypes: Readonly<Record<string, DenseDType>> = {
   DT_FLOAT: 'f32',
   DT_INT32: 'i32',
   DT_INT64: 'i32',
+  DT_INT8: 'i32',
+  DT_UINT8: 'i32',
   DT_BOOL: 'bool',
 }
 
