@@ -26,9 +26,10 @@ export function serverVariables(engines: string): Record<string, string> {
     MILLRACE_POOL_CPU_ENGINES: engines,
     // Two, so that batches of one network run beside each other.
     MILLRACE_POOL_CPU_THREADS: '2',
-    MILLRACE_ARENA_BYTES: '256MiB',
-    // A picture.
-    MILLRACE_SLAB_STRING_BYTES: '256KiB',
+    MILLRACE_ARENA_BYTES: '512MiB',
+    // A picture, in as many rows as the workflow that takes most.
+    MILLRACE_SLAB_STRING_BYTES: '64KiB',
+    MILLRACE_SLAB_BYTES_MAX: '64MiB',
   }
 }
 
