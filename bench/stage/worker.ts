@@ -32,7 +32,7 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     engineThreads: 1,
     memoryBytes: null,
     workflows: [],
-    failed: null,
+    loaded: new SharedArrayBuffer(1),
   })
   const version = thread.versions[0]!.loaded
   const engine = timed(version.model!)

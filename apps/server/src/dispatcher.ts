@@ -5,8 +5,8 @@ import type { RunTask } from '@millrace/worker'
 /** A pool and the queues of the versions that are ready on it. */
 export interface RoadPool {
   readonly pool: Pool
-  readonly interactive: readonly BatchQueue[]
-  readonly bulk: readonly BatchQueue[]
+  interactive: readonly BatchQueue[]
+  bulk: readonly BatchQueue[]
 }
 
 /** What becomes of batches. */

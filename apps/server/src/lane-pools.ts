@@ -11,6 +11,10 @@ export interface LanePool {
   readonly seats: Seats
   /** As operators know it: `cuda:1` is one GPU of the machine. */
   readonly device: string
+  /** By version index: what the thread that started last says of it (`Loaded`). */
+  readonly loaded: Uint8Array
+  /** Called when a thread was replaced. */
+  onReplaced: () => void
 }
 
 /** Starts the threads of a lane's pool on their seats. A pool that cannot replace a thread ends the process. */
@@ -18,6 +22,7 @@ export function openPool(
   p: number,
   lane: number,
   { pools, seating, repository, startTimeoutMs }: Config,
+  versions: number,
   arena: Arena,
   log: Log,
 ): LanePool {
@@ -34,7 +39,7 @@ export function openPool(
     engineThreads: config.engineThreads,
     memoryBytes: config.memory,
     workflows: config.workflows,
-    failed: null,
+    loaded: new SharedArrayBuffer(versions),
   }
   let replacing: NodeJS.Timeout | undefined
   const pool = new Pool({
@@ -57,12 +62,20 @@ export function openPool(
     },
     onReplaced: () => {
       log.info({ pool: config.name }, `a thread of pool ${config.name} was replaced`)
+      opened.onReplaced()
       if (pool.ready < pool.threads) return
       clearTimeout(replacing)
       replacing = undefined
     },
   })
-  return { pool, seats, device: formatDevice(device) }
+  const opened: LanePool = {
+    pool,
+    seats,
+    device: formatDevice(device),
+    loaded: new Uint8Array(workerData.loaded),
+    onReplaced: () => undefined,
+  }
+  return opened
 }
 
 /** What every thread of a pool loaded, when all have. */

@@ -14,7 +14,7 @@ import { seatsOf, type LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
-import { place, type PlacedDescription } from './placement'
+import { follow, place, type PlacedDescription } from './placement'
 import { Road } from './road'
 import { serveVersion, type ServedVersion } from './served-version'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
@@ -74,7 +74,7 @@ export class Lane {
       throw new Error(`there is nothing to serve: ${repository.problems.join('; ') || `${repository.path} is empty`}`)
     for (const problem of repository.problems) log.warn(problem)
     const arena = new Arena(config.arenaBytes, slabBytesMin)
-    const pools = config.pools.map((_, p) => openPool(p, index, config, arena, log))
+    const pools = config.pools.map((_, p) => openPool(p, index, config, repository.versions.length, arena, log))
     try {
       const described = await inTime(
         config.startTimeoutMs,
@@ -89,22 +89,14 @@ export class Lane {
       const versions = descriptions.map((description, v) =>
         description.state === 'ready' ? serveVersion(description, v, arena, config, readyPools(description)) : null,
       )
-      const road = new Road({
-        config,
-        arena,
-        versions,
-        table,
-        pools: pools.map(({ pool }, p): RoadPool => {
-          const served = versions
-            .flatMap((version) => version ?? [])
-            .filter(({ limits }) => limits.some((limit) => limit.pool === p))
-          return {
-            pool,
-            interactive: served.map(({ interactive }) => interactive),
-            bulk: served.map(({ bulk }) => bulk),
-          }
-        }),
-      })
+      const roadPools = pools.map(({ pool }): RoadPool => ({ pool, interactive: [], bulk: [] }))
+      const loadedOn = pools.map((pool) => pool.loaded)
+      follow(versions, roadPools, loadedOn)
+      const road = new Road({ config, arena, versions, table, pools: roadPools })
+      for (const pool of pools)
+        pool.onReplaced = () => {
+          for (const version of follow(versions, roadPools, loadedOn)) road.abandon(version)
+        }
       await loaded(descriptions)
       const transport = await openTransport(
         config.transport,

@@ -21,7 +21,9 @@ export interface PoolLimit {
 interface Queues {
   readonly interactive: BatchQueue
   readonly bulk: BatchQueue
-  /** Of the pools that serve the version. */
+  /** Of the pools that served the version when the lane started. */
+  readonly placed: readonly PoolLimit[]
+  /** Of those that do now. */
   readonly limits: readonly PoolLimit[]
 }
 
@@ -58,7 +60,7 @@ export function waitUsOf({ waitUs, sizer }: PoolLimit): number {
  * @param words of the arena
  */
 export function observeBatch(version: Queues, batch: Batch, words: Uint32Array, nowUs: number, calls: Calls): void {
-  const limit = version.limits.find(({ pool }) => pool === batch.pool)!
+  const limit = version.placed.find(({ pool }) => pool === batch.pool)!
   const header = batch.offset >>> 2
   const fits = words[header + Header.rowsFit]! || Infinity
   if (limit.sizer === null && limit.fits === fits && words[header + Header.tooLarge] === 0) return

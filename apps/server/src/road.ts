@@ -111,7 +111,8 @@ export class Road implements BatchOwner {
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
     const version = versions[mapping.table.routes[route]!.versionIndex]!
-    if (version === null) return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
+    if (version === null || version.limits.length === 0)
+      return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
     if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.atOnce(caller, item, route, Code.OK, '')
     if (!matchInputs(view, version.intake, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
@@ -167,6 +168,17 @@ export class Road implements BatchOwner {
     this.answers.batchRan(batch, this.nowUs)
     batch.queue.free(batch)
     this.dispatcher.dispatch(this.nowUs)
+  }
+
+  /** Answers what waits for a version that no pool runs any more. */
+  abandon(version: ServedVersion): void {
+    const error = new Error('no pool can load it again')
+    for (const queue of [version.interactive, version.bulk])
+      while (queue.oldestUs(Infinity) !== Infinity) {
+        const batch = queue.take(nowUs())
+        this.dispatcher.rowsWaiting -= batch.rows
+        this.lost(batch, error)
+      }
   }
 
   lost(batch: Batch, error: unknown): void {

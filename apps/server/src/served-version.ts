@@ -18,8 +18,10 @@ export interface ServedVersion {
   readonly outputPerRequest: Uint8Array
   readonly interactive: BatchQueue
   readonly bulk: BatchQueue
-  /** What each pool that serves it takes at once. */
-  readonly limits: readonly PoolLimit[]
+  /** What each pool takes at once that could load it when the lane started. */
+  readonly placed: readonly PoolLimit[]
+  /** Those of them that serve it now; empty: nobody does. */
+  limits: readonly PoolLimit[]
   /** Microseconds, by request; facts and score are those of its batch. */
   readonly totalUs: Buckets
   readonly queueUs: Buckets
@@ -53,7 +55,9 @@ export function serveVersion(
       waitUs: description.batchWaitUs,
     })
   const interactive = queue()
-  const { rowsMax } = interactive.layout
+  const placed = pools.map((pool) =>
+    poolLimit(config.pools[pool]!, pool, interactive.layout.rowsMax, description.batchWaitUs),
+  )
   const served: ServedVersion = {
     description,
     label: `${description.name}@${description.version}`,
@@ -63,7 +67,8 @@ export function serveVersion(
     outputPerRequest: Uint8Array.from(signature.outputs, (column) => (column.per === 'request' ? 1 : 0)),
     interactive,
     bulk: queue(),
-    limits: pools.map((pool) => poolLimit(config.pools[pool]!, pool, rowsMax, description.batchWaitUs)),
+    placed,
+    limits: placed,
     totalUs: new Buckets(latencyBoundsUs),
     queueUs: new Buckets(latencyBoundsUs),
     factsUs: new Buckets(latencyBoundsUs),

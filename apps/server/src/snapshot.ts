@@ -1,7 +1,7 @@
 import { codeNames, type Buckets } from '@millrace/base'
 import type { Table } from '@millrace/rules'
 import type { LaneParts } from './lane'
-import type { PlacedDescription } from './placement'
+import { asServed, type PlacedDescription } from './placement'
 import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
 
@@ -138,7 +138,7 @@ export function snapshotOf(parts: LaneParts, table: Table): LaneSnapshot {
       max: eventLoop.max / 1000,
     },
     rssBytes: process.memoryUsage.rss(),
-    workflows: descriptions,
+    workflows: descriptions.map((description, v) => asServed(description, versions[v] ?? null)),
   }
 }
 
@@ -157,6 +157,8 @@ function notReadyOf({ road, versions, descriptions, pools }: LaneParts, table: T
   for (const { workflow, version, versionIndex } of table.routes)
     if (versions[versionIndex] === null)
       reasons.add(`${workflow}@${version} failed: ${descriptions[versionIndex]!.reason}`)
+    else if (versions[versionIndex]!.limits.length === 0)
+      reasons.add(`${workflow}@${version}: no pool can load it again; the log says why`)
   for (const { pool } of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
   return [...reasons]
 }

@@ -2,7 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { createHandler, type Handler } from './handler'
 import type { WorkerData } from './protocol'
 
-export type { DescribeTask, RunTask, Task, ThreadDescription, WorkerData } from './protocol'
+export type { DescribeTask, Loaded, RunTask, Task, ThreadDescription, WorkerData } from './protocol'
 import { startThread } from './thread'
 
 /*

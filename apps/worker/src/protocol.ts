@@ -1,6 +1,9 @@
 import type { Seats } from '@millrace/pool'
 import type { VersionDescription } from '@millrace/workflow'
 
+/** What a thread says of a version; 0 until one has. */
+export const Loaded = { ready: 1, failed: 2 } as const
+
 /** What a thread is started with (Piscina `workerData`). */
 export interface WorkerData {
   /** The arena's memory; slabs are offsets in it. */
@@ -17,8 +20,8 @@ export interface WorkerData {
   readonly memoryBytes: number | null
   /** Versions that the pool runs, as `name`, `name@version`, with `*` for any text; empty: all. */
   readonly workflows: readonly string[]
-  /** A byte for each version, 1 where the thread of the pool that started last could not load it; null: nobody asks. */
-  readonly failed: SharedArrayBuffer | null
+  /** A byte for each version: whether the thread of the pool that started last could load it (`Loaded`). */
+  readonly loaded: SharedArrayBuffer
 }
 
 /** One closed batch. The thread knows the layout from (workflow version, rowsMax). */

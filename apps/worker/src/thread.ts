@@ -13,7 +13,7 @@ import {
 } from '@millrace/workflow'
 import { FailureLog } from './failure-log'
 import { takes } from './takes'
-import type { ThreadDescription, WorkerData } from './protocol'
+import { Loaded, type ThreadDescription, type WorkerData } from './protocol'
 
 /** Everything one thread owns. */
 export interface Thread {
@@ -54,7 +54,8 @@ export async function startThread(data: WorkerData): Promise<Thread> {
         ? await loadVersion(folder, { engines, ...facts })
         : { version: null, description: emptyDescription(folder, 'found', leftOut) },
     )
-  tellFailed(data.failed, loads)
+  const log = new FailureLog((line) => process.stderr.write(line))
+  tellFailed(data.loaded, loads, log)
   return {
     memory: data.memory,
     description: {
@@ -63,7 +64,7 @@ export async function startThread(data: WorkerData): Promise<Thread> {
       cpus: pinned.cpus,
       pinning: pinned.error,
     },
-    log: new FailureLog((line) => process.stderr.write(line)),
+    log,
     versions: loads.map(({ version }) => (version === null ? null : { loaded: version, layouts: new Map() })),
   }
 }
@@ -75,11 +76,13 @@ function sitDown(seats: Seats): Pinned {
 
 const leftOut = 'the pool does not take it (MILLRACE_POOL_<NAME>_WORKFLOWS)'
 
-/** For those who knew what the thread before this one could do. */
-function tellFailed(memory: SharedArrayBuffer | null, loads: readonly LoadResult[]): void {
-  if (memory === null) return
+/** For whoever serves what the thread before this one could do; the reason why this one cannot goes to the log. */
+function tellFailed(memory: SharedArrayBuffer, loads: readonly LoadResult[], log: FailureLog): void {
   const failed = new Uint8Array(memory)
-  loads.forEach(({ description }, v) => (failed[v] = description.state === 'failed' ? 1 : 0))
+  loads.forEach(({ description: { name, version, state, reason } }, v) => {
+    if (state === 'failed' && failed[v] === Loaded.ready) log.write(`${name}@${version}`, 'loading', reason)
+    failed[v] = state === 'failed' ? Loaded.failed : Loaded.ready
+  })
 }
 
 /** A store that does not open fails the versions that read facts, not the thread. */
