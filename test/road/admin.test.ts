@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repositoryFolder } from '@millrace/demo'
 import { readMetrics, type MetricsPage } from '../support/metrics'
-import { fixtures, http, serve, stopServed, type Served } from '../support/served'
+import { fixtures, http, serve, stopServed, until, type Served } from '../support/served'
 
 /* The admin port: what operators and model owners are told. */
 
@@ -46,6 +46,21 @@ describe('a server that is well', () => {
     expect([status, contentType]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8'])
     return readMetrics(body.toString('utf8'))
   }
+
+  test('delays of the event loop are those since the last scrape', async () => {
+    const longest = (page: MetricsPage): number =>
+      page.series.get('millrace_event_loop_delay_seconds{lane="0",quantile="1"}')!
+    await scrape()
+    const { pid } = await served.lane()
+    process.kill(pid, 'SIGSTOP')
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    process.kill(pid, 'SIGCONT')
+    await until('the delay is seen', async () => {
+      const seconds = longest(await scrape())
+      return seconds > 1 || String(seconds)
+    })
+    expect(longest(await scrape())).toBeLessThan(1)
+  })
 
   test('metrics: every family is there, and counts are what was sent', async () => {
     const client = served.client()

@@ -109,6 +109,44 @@ onLinux('threads of lanes', () => {
   })
 })
 
+onLinux('what a lane is started with', () => {
+  const before = process.env['CUDA_VISIBLE_DEVICES']
+  afterEach(() => {
+    if (before === undefined) delete process.env['CUDA_VISIBLE_DEVICES']
+    else process.env['CUDA_VISIBLE_DEVICES'] = before
+  })
+
+  test('each lane sees the CUDA device that is its own, of those that the server sees', async () => {
+    process.env['CUDA_VISIBLE_DEVICES'] = '5,GPU-1f'
+    const served = await serve({
+      CUDA_VISIBLE_DEVICES: '5,GPU-1f',
+      MILLRACE_LANES: 'auto',
+      MILLRACE_TRANSPORT: 'uws',
+      MILLRACE_ARENA_BYTES: '32MiB',
+      MILLRACE_POOLS: 'gpu,cpu',
+      MILLRACE_POOL_GPU_DEVICE: 'cuda:0,1',
+      MILLRACE_POOL_GPU_ENGINE_THREADS: '2',
+    })
+    const lanes = await served.server.snapshots()
+    expect(lanes.map(({ pools }) => pools.map(({ device }) => device))).toEqual([
+      ['cuda:0', 'cpu'],
+      ['cuda:1', 'cpu'],
+    ])
+    const environments = lanes.map(({ pid }) => readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0'))
+    for (const [lane, name] of ['5', 'GPU-1f'].entries())
+      expect(environments[lane]).toEqual(
+        expect.arrayContaining([
+          `CUDA_VISIBLE_DEVICES=${name}`,
+          'TF_FORCE_GPU_ALLOW_GROWTH=true',
+          'TF_NUM_INTEROP_THREADS=-1',
+          'TF_NUM_INTRAOP_THREADS=2',
+        ]),
+      )
+    const page = (await served.admin('GET', '/metrics')).body.toString('utf8')
+    expect(page).toContain('millrace_pool_threads{lane="1",pool="gpu",device="cuda:1",state="ready"} 1')
+  })
+})
+
 describeWith('tensorflow')('TensorFlow, whose threads belong to the process', () => {
   twoCpus(
     'each worker computes on its own thread and CPU; its library has threads, and they have nothing to do',
