@@ -93,6 +93,24 @@ describe('two lanes on one port', () => {
   })
 })
 
+test('a lane alone on a port that was chosen for it comes back on that port, while clients try', async () => {
+  const served = await serve(env)
+  const { port } = served.server
+  const { pid } = await served.lane()
+  process.kill(pid, 'SIGKILL')
+  await until('it serves again', async () => {
+    const socket = await RawSocket.open(port).catch(() => null)
+    if (socket === null) return 'nobody listens'
+    // It may be the last that the killed one took.
+    const reply = await ask(socket, echoMessage(1n)).catch(() => null)
+    if (reply === null) return 'it is gone'
+    await socket.close()
+    return reply.code === 'OK' || reply.code
+  })
+  expect((await served.lane()).pid).not.toBe(pid)
+  expect(served.logged.filter((line) => line.includes('did not start'))).toEqual([])
+})
+
 test('a stop answers what was accepted: not ready first, nothing new, then gone', async () => {
   const served = await serve(twoLanes)
   const sockets = await oneSocketEach(served)

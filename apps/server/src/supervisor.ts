@@ -89,9 +89,9 @@ export class Supervisor {
   /** @param rules what a lane starts with */
   static async start(config: Config, rules: () => NumberedRules, log: Log): Promise<Supervisor> {
     const wanted = oneLaneWithoutUws(config, log)
-    // One lane may choose its port. Several share one (SO_REUSEPORT), which has to be named, and has to be free: a
-    // second server would share it too, without a word.
-    const port = wanted.port === 0 && wanted.lanes === 1 ? 0 : await freePort('MILLRACE_PORT', wanted.host, wanted.port)
+    // It has to be known, for lanes that share it (SO_REUSEPORT) and for one that is started again, and has to be free:
+    // a second server would share it too, without a word.
+    const port = await freePort('MILLRACE_PORT', wanted.host, wanted.port)
     const supervisor = new Supervisor({ ...wanted, port }, rules, log)
     for (const warning of [...config.warnings, ...laneEnvironment(config, 0, process.env).warnings]) log.warn(warning)
     try {
