@@ -1,6 +1,6 @@
 import { engines as engineKinds } from '@millrace/engine'
 import { deviceOfLane, formatDevice, parseDevice } from '@millrace/pool'
-import { poolVariable, type Config, type PoolConfig } from '@millrace/server'
+import { laneEnvironment, poolVariable, type Config, type PoolConfig } from '@millrace/server'
 import { largestDifference, readRepository, type VersionFolder } from '@millrace/workflow'
 import { configuration } from '../configuration'
 import { Exit, progress, printJson, UsageError } from '../output'
@@ -61,7 +61,7 @@ export async function benchEngines(options: BenchEnginesOptions): Promise<number
   const pool = poolOf(config, options.pool)
   const folder = folderOf(config.repository, options.workflow)
   const plan = options.quick === true ? quick : thorough
-  const { contestants, loads, others } = await loadAll(config.repository, folder, pool)
+  const { contestants, loads, others } = await loadAll(config, folder, pool)
   try {
     if (contestants.length === 0)
       throw new Error(
@@ -107,14 +107,15 @@ interface AllLoaded {
   readonly others: Findings['others']
 }
 
-async function loadAll(repository: string, { name, version }: VersionFolder, pool: PoolConfig): Promise<AllLoaded> {
+/** In processes with the environment of a lane. */
+async function loadAll(config: Config, { name, version }: VersionFolder, pool: PoolConfig): Promise<AllLoaded> {
+  const { repository } = config
   const device = deviceOfLane(parseDevice(pool.device), 0)
   const job: Omit<Job, 'engine' | 'others'> = {
     ...{ repository, name, version, seed, threads: pool.engineThreads },
-    device: device.kind === 'cuda' ? 'cuda:0' : formatDevice(device).replace(/^cpu.*/, 'cpu'),
+    device: device.kind === 'cpu' ? 'cpu' : device.kind === 'cuda' ? 'cuda:0' : formatDevice(device),
   }
-  // Of the GPUs of the machine a lane sees one, which is its first.
-  const env: NodeJS.ProcessEnv = device.kind === 'cuda' ? { CUDA_VISIBLE_DEVICES: String(device.numbers[0]) } : {}
+  const env = laneEnvironment(config, 0, process.env).set
   const contestants: Contestant[] = []
   const loads: Loaded[] = []
   const others: { engine: string; reason: string }[] = []

@@ -17,8 +17,8 @@ export class Contestant {
     job: Job,
     env: NodeJS.ProcessEnv,
   ): Promise<{ readonly contestant: Contestant; readonly loaded: Loaded }> {
-    const process = fork(script, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...quiet(), ...env } })
-    const contestant = new Contestant(job.engine, process)
+    const child = fork(script, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...process.env, ...env } })
+    const contestant = new Contestant(job.engine, child)
     try {
       return { contestant, loaded: (await contestant.ask({ ask: 'load', job })) as Loaded }
     } catch (error) {
@@ -57,9 +57,4 @@ export class Contestant {
       this.process.send(ask)
     })
   }
-}
-
-/** TensorFlow's notes on the machine are for others. */
-function quiet(): NodeJS.ProcessEnv {
-  return { TF_CPP_MIN_LOG_LEVEL: '2', ...process.env }
 }

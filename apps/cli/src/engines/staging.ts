@@ -67,7 +67,8 @@ export async function alone<T>(engines: string, work: () => Promise<T>): Promise
   mkdirSync(dirname(file), { recursive: true })
   for (let tries = 0; !take(file); tries++) {
     const holder = Number(readFileSync(file, 'utf8'))
-    if (tries > 0 || isAlive(holder)) throw no(`process ${holder} is installing or removing engines in ${engines}`)
+    if (tries > 0 || isAlive(holder))
+      throw no(`process ${holder} is installing or removing engines in ${engines}; if it is not, remove ${file}`)
     rmSync(file, { force: true })
   }
   try {
