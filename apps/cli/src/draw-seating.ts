@@ -96,8 +96,9 @@ export function summarise({ seating, lanes, pools }: Config): string {
     node: 'threads on the NUMA nodes of their lane; MILLRACE_PINNING=cpu gives each its own CPUs',
     off: 'threads wherever the kernel puts them; MILLRACE_PINNING=cpu gives each its own CPUs',
   }[seating.pinning]
+  const busy = lanes + engines > seating.cpus && seating.cpus > 0 ? ', which take turns' : ''
   const idle = seating.idle.length > 0 ? `; nobody sits on CPUs ${formatCpus(seating.idle)}` : ''
-  return `${how}; ${count(lanes, 'front thread')} and ${count(engines, 'engine thread')} for ${count(seating.cpus, 'CPU')}${idle}`
+  return `${how}; ${count(lanes, 'front thread')} and ${count(engines, 'engine thread')} for ${count(seating.cpus, 'CPU')}${busy}${idle}`
 }
 
 export function anywhere(cpus: readonly number[] | null): string {
