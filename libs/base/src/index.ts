@@ -24,6 +24,7 @@ export {
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
 export { nowUs } from './clock'
 export { seededRandom } from './random'
+export { shareThreadMemory, threadMemory, threadMemoryBytes } from './thread-memory'
 export { fnv1a64, murmur3, type U64 } from './hash'
 export { Arena } from './arena'
 export { Buckets, latencyBoundsUs, rowBounds } from './counters'

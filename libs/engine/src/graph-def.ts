@@ -28,8 +28,9 @@ export interface AttrValue {
 }
 export interface TensorProto {
   readonly dtype: string | number
-  readonly tensorShape: object
+  readonly tensorShape?: object
   readonly tensorContent?: Uint8Array
+  readonly floatVal?: readonly number[]
   readonly stringVal?: readonly Uint8Array[]
 }
 export interface GraphDef {

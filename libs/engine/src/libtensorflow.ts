@@ -84,6 +84,8 @@ export interface Libtensorflow {
   /** JavaScript's view of native memory, which must outlive every use of it. */
   view(pointer: Pointer, bytes: number): ArrayBuffer
   addressOf(memory: ArrayBufferView): Pointer
+  /** Gives free memory back to the system, where the C library can (glibc). */
+  trim(): void
   /** A deallocator for memory that is not the library's to free: a function without arguments and effects. */
   readonly keep: Pointer
 }
@@ -131,6 +133,16 @@ export function openLibtensorflow(path: string): Libtensorflow {
     copy: libc.func('void *memcpy(void *, void *, size_t)'),
     view: (pointer, bytes) => koffi.view(pointer, bytes),
     addressOf: (memory) => koffi.address(memory),
+    trim: trimOf(libc),
     keep: tf.symbol('TF_Version'),
+  }
+}
+
+function trimOf(libc: KoffiLibrary): () => void {
+  try {
+    const trim: (pad: number) => number = libc.func('int malloc_trim(size_t)')
+    return () => void trim(0)
+  } catch {
+    return () => undefined
   }
 }

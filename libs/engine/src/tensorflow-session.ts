@@ -1,6 +1,10 @@
+import { createHash } from 'node:crypto'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { EngineOptions, Tensor, TensorDType } from './engine'
 import { engineError, OutOfMemory } from './engine-errors'
 import type { Libtensorflow, Pointer } from './libtensorflow'
+import { acquireGraph, type SharedGraph } from './shared-graphs'
 import { InputMemory, readTensor } from './tensorflow-memory'
 import { configProto } from './tensorflow-proto'
 
@@ -15,12 +19,9 @@ export interface Port {
   readonly dtype: TensorDType
 }
 
-/** A loaded graph, with which one C call runs a batch. Owns all that it allocates, until `close`. */
+/** A loaded graph, with which one C call runs a batch. One thread's; the graph itself may be shared. */
 export class GraphSession {
-  private readonly tf: Libtensorflow
   private readonly status: Pointer
-  private readonly graph: Pointer
-  private readonly session: Pointer
   private readonly memories: InputMemory[] = []
   private inputPorts: BigUint64Array = new BigUint64Array(0)
   private outputPorts: BigUint64Array = new BigUint64Array(0)
@@ -28,31 +29,13 @@ export class GraphSession {
   private outputs = new BigUint64Array(0)
   private outputNames: readonly Port[] = []
   private results: Tensor[] = []
+  private hasRun = false
 
-  /** Loads the graph of a SavedModel that has exactly these tags. Throws TensorFlow's error. */
-  constructor(tf: Libtensorflow, folder: string, tags: readonly string[], options: EngineOptions) {
-    this.tf = tf
+  constructor(
+    private readonly tf: Libtensorflow,
+    private readonly loaded: SharedGraph,
+  ) {
     this.status = tf.newStatus()
-    this.graph = tf.newGraph()
-    const sessionOptions = optionsOf(tf, options, this.status)
-    const texts = tags.map((tag) => Buffer.from(`${tag}\0`))
-    const addresses = BigUint64Array.from(texts, (text) => tf.addressOf(text))
-    this.session = tf.loadSavedModel(
-      sessionOptions,
-      null,
-      folder,
-      addresses,
-      tags.length,
-      this.graph,
-      null,
-      this.status,
-    )
-    tf.deleteOptions(sessionOptions)
-    const failure = this.failure()
-    if (failure === null) return
-    tf.deleteGraph(this.graph)
-    tf.deleteStatus(this.status)
-    throw failure
   }
 
   /** Says what `run` takes and gives, in this order. Throws for a tensor that the graph does not have. */
@@ -70,7 +53,7 @@ export class GraphSession {
     const { tf } = this
     for (let i = 0; i < inputs.length; i++) this.inputs[i] = this.memories[i]!.fill(inputs[i]!)
     tf.run(
-      this.session,
+      this.loaded.session,
       null,
       this.inputPorts,
       this.inputs,
@@ -83,52 +66,119 @@ export class GraphSession {
       null,
       this.status,
     )
-    const failure = this.failure()
-    if (failure !== null) throw failure
+    throwStatus(tf, this.status)
     try {
       for (let i = 0; i < this.outputs.length; i++)
         this.results[i] = readTensor(tf, this.outputs[i]!, this.outputNames[i]!, this.results[i]?.data ?? null)
     } finally {
       for (let i = 0; i < this.outputs.length; i++) tf.deleteTensor(this.outputs[i]!)
     }
+    if (!this.hasRun) {
+      // The first run optimises the graph; several times the weights' size is free memory then (740 MiB of 1,700).
+      tf.trim()
+      this.hasRun = true
+    }
     return this.results
   }
 
   /** `CPU`, `GPU`: what TensorFlow computes on. */
   devices(): string[] {
-    const list = this.tf.listDevices(this.session, this.status)
-    const failure = this.failure()
-    if (failure !== null) throw failure
-    const types = Array.from({ length: this.tf.deviceCount(list) }, (_, i) => this.tf.deviceType(list, i, this.status))
-    this.tf.deleteDevices(list)
+    const { tf, status } = this
+    const list = tf.listDevices(this.loaded.session, status)
+    throwStatus(tf, status)
+    const types = Array.from({ length: tf.deviceCount(list) }, (_, i) => tf.deviceType(list, i, status))
+    tf.deleteDevices(list)
     return types
   }
 
   close(): void {
     for (const memory of this.memories) memory.free()
-    this.tf.closeSession(this.session, this.status)
-    this.tf.deleteSession(this.session, this.status)
-    this.tf.deleteGraph(this.graph)
     this.tf.deleteStatus(this.status)
+    this.loaded.release()
   }
 
   private portsOf(ports: readonly Port[]): BigUint64Array {
     return BigUint64Array.from(
       ports.flatMap(({ tensor }) => {
         const [name = '', index = '0'] = tensor.split(':')
-        const operation = this.tf.operation(this.graph, name)
+        const operation = this.tf.operation(this.loaded.graph, name)
         if (operation === null) throw new Error(`the graph has no operation \`${name}\`, which its signature names`)
         return [operation, BigInt(index)]
       }),
     )
   }
+}
 
-  private failure(): Error | null {
-    const code = this.tf.code(this.status)
-    if (code === 0) return null
-    const message = this.tf.message(this.status).trim()
-    return code === resourceExhausted ? new OutOfMemory(message) : engineError(new Error(message))
+function throwStatus(tf: Libtensorflow, status: Pointer): void {
+  const code = tf.code(status)
+  if (code === 0) return
+  const message = tf.message(status).trim()
+  throw code === resourceExhausted ? new OutOfMemory(message) : engineError(new Error(message))
+}
+
+/**
+ * Opens the graph of a SavedModel that has exactly these tags, or joins the threads that have it open. Throws
+ * TensorFlow's error.
+ */
+export function openGraph(
+  tf: Libtensorflow,
+  folder: string,
+  tags: readonly string[],
+  options: EngineOptions,
+): GraphSession {
+  const key = keyOf(folder, tags, options)
+  const load = (): { session: Pointer; graph: Pointer } => loadGraph(tf, folder, tags, options)
+  return new GraphSession(
+    tf,
+    acquireGraph(key, load, (loaded) => unloadGraph(tf, loaded)),
+  )
+}
+
+/** A folder's files as they are now: other files by the same names are another graph. */
+function keyOf(folder: string, tags: readonly string[], options: EngineOptions): Uint8Array {
+  const hash = createHash('sha256').update(JSON.stringify([tags, options]))
+  for (const file of [
+    'saved_model.pb',
+    'variables',
+    'variables/variables.index',
+    'variables/variables.data-00000-of-00001',
+    'assets',
+  ]) {
+    const stat = statSync(join(folder, file), { bigint: true, throwIfNoEntry: false })
+    if (stat !== undefined) hash.update(`${file} ${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs};`)
   }
+  return hash.digest()
+}
+
+function loadGraph(
+  tf: Libtensorflow,
+  folder: string,
+  tags: readonly string[],
+  options: EngineOptions,
+): { session: Pointer; graph: Pointer } {
+  const [status, graph] = [tf.newStatus(), tf.newGraph()]
+  const sessionOptions = optionsOf(tf, options, status)
+  const texts = tags.map((tag) => Buffer.from(`${tag}\0`))
+  const addresses = BigUint64Array.from(texts, (text) => tf.addressOf(text))
+  const session = tf.loadSavedModel(sessionOptions, null, folder, addresses, tags.length, graph, null, status)
+  tf.deleteOptions(sessionOptions)
+  try {
+    throwStatus(tf, status)
+    return { session, graph }
+  } catch (error) {
+    tf.deleteGraph(graph)
+    throw error
+  } finally {
+    tf.deleteStatus(status)
+  }
+}
+
+function unloadGraph(tf: Libtensorflow, { session, graph }: { session: Pointer; graph: Pointer }): void {
+  const status = tf.newStatus()
+  tf.closeSession(session, status)
+  tf.deleteSession(session, status)
+  tf.deleteGraph(graph)
+  tf.deleteStatus(status)
 }
 
 /**
@@ -140,10 +190,8 @@ export function settleThreads(tf: Libtensorflow, options: EngineOptions): void {
   const sessionOptions = optionsOf(tf, options, status)
   const session = tf.newSession(graph, sessionOptions, status)
   tf.deleteOptions(sessionOptions)
-  tf.closeSession(session, status)
-  tf.deleteSession(session, status)
-  tf.deleteGraph(graph)
   tf.deleteStatus(status)
+  unloadGraph(tf, { session, graph })
 }
 
 function optionsOf(tf: Libtensorflow, options: EngineOptions, status: Pointer): Pointer {

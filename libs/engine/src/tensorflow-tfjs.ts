@@ -48,7 +48,7 @@ export async function loadTfjsAsGraph(
     if (where === null) {
       plain.dispose()
       keepGraph(folder, key, bytes, { inputs: written.inputs, outputs: written.outputs })
-      return model
+      return reopened(file, findGraph(folder, key), model, open)
     }
     model.dispose()
     throw new Error(where)
@@ -57,6 +57,18 @@ export async function loadTfjsAsGraph(
     keepGraph(folder, key, new Uint8Array(0), { reason: message })
     return slowly(file, plain, message)
   }
+}
+
+/** The kept graph, which all threads share, in place of the one that only this thread has. */
+function reopened(
+  file: TfjsFile,
+  kept: ReturnType<typeof findGraph>,
+  model: TensorflowModel,
+  open: (folder: string) => GraphSession,
+): Model {
+  if (kept === null || !('inputs' in kept.entry)) return model
+  model.dispose()
+  return new TensorflowModel(file.path, open(kept.path), kept.entry.inputs, kept.entry.outputs)
 }
 
 function reasonOf(entry: GraphEntry): string {

@@ -5,7 +5,7 @@ import { openLibtensorflow, type Libtensorflow } from './libtensorflow'
 import { readSignature } from './saved-model'
 import { findTensorflow, tensorflowLayout, type TensorflowInstall } from './tensorflow-home'
 import { TensorflowModel } from './tensorflow-model'
-import { GraphSession, settleThreads } from './tensorflow-session'
+import { openGraph, settleThreads, type GraphSession } from './tensorflow-session'
 import { loadTfjsAsGraph } from './tensorflow-tfjs'
 
 /** SavedModels and TFJS models on TensorFlow's own library, the one that tfjs-node runs on: each batch is one C call. */
@@ -53,20 +53,19 @@ async function loadModel(
   file: ModelFile,
   options: EngineOptions,
 ): Promise<Model> {
-  const open = (folder: string, tags: readonly string[]): GraphSession => openGraph(tf, folder, tags, options)
-  if (file.format === 'tfjs') return loadTfjsAsGraph(home, file, (folder) => open(folder, ['serve']))
+  if (file.format === 'tfjs') return loadTfjsAsGraph(home, file, (folder) => open(tf, folder, ['serve'], options))
   if (file.format !== 'savedmodel')
     throw new Refusal(
       Code.INVALID_ARGUMENT,
       `the tensorflow engine runs savedmodel and tfjs models, ${file.path} is ${file.format}`,
     )
   const { tags, inputs, outputs } = readSignature(file)
-  return new TensorflowModel(file.path, open(file.path, tags), inputs, outputs)
+  return new TensorflowModel(file.path, open(tf, file.path, tags, options), inputs, outputs)
 }
 
-function openGraph(tf: Libtensorflow, folder: string, tags: readonly string[], options: EngineOptions): GraphSession {
+function open(tf: Libtensorflow, folder: string, tags: readonly string[], options: EngineOptions): GraphSession {
   try {
-    return new GraphSession(tf, folder, tags, options)
+    return openGraph(tf, folder, tags, options)
   } catch (error) {
     throw new Error(`${folder}: ${(error as Error).message}`, { cause: error })
   }

@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
+import { shareThreadMemory } from '@millrace/base'
 import { leaveSeat, type Seats } from './seats'
 
 export interface PoolOptions {
@@ -43,6 +44,7 @@ export class Pool {
     this.threads = options.threads
     this.ready = options.threads
     this.free = options.threads * options.batchesPerThread
+    shareThreadMemory()
     this.piscina = new Piscina({
       filename: options.workerFile,
       workerData: options.workerData,
