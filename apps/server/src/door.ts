@@ -3,6 +3,7 @@ import { encodeReplyList, httpStatus, ListView, parseJson, verifyList } from '@m
 import type { Caller } from './caller'
 import { encodedRefusal, serveJson } from './json-twin'
 import type { Road } from './road'
+import type { RulesFeed } from './rules-feed'
 import { paths, type Door, type Post, type Responder, type Socket } from './transport'
 
 const flatBuffers = 'application/x-flatbuffers'
@@ -17,6 +18,7 @@ export class RoadDoor implements Door {
 
   constructor(
     private readonly road: Road,
+    private readonly rules: RulesFeed,
     private readonly bodyBytesMax: number,
   ) {}
 
@@ -44,6 +46,7 @@ export class RoadDoor implements Door {
     const answer = (reply: unknown): void => socket.replyText(JSON.stringify(reply))
     try {
       const parsed = parseRequests(text)
+      if (isSubscription(parsed)) return this.rules.subscribe(socket)
       const values = Array.isArray(parsed) ? parsed : [parsed]
       values.forEach((value, i) => serveJson(this.road, socket, i, value, false, answer))
     } catch (error) {
@@ -174,6 +177,11 @@ function parseRequests(text: string): unknown {
   if (Array.isArray(parsed) && parsed.length > listItemsMax)
     throw new Refusal(Code.INVALID_ARGUMENT, `${parsed.length} requests in one list, at most ${listItemsMax}`)
   return parsed
+}
+
+/** `{"subscribe": "rules"}` */
+function isSubscription(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && (value as { subscribe?: unknown }).subscribe === 'rules'
 }
 
 function textOf(body: ArrayBufferLike, base: number, length: number): string {

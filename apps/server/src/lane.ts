@@ -16,6 +16,7 @@ import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
 import { follow, place, type PlacedDescription } from './placement'
 import { Road } from './road'
+import { RulesFeed } from './rules-feed'
 import { serveVersion, type ServedVersion } from './served-version'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
 import type { Transport } from './transport'
@@ -36,6 +37,7 @@ export interface LaneParts {
   readonly versions: readonly (ServedVersion | null)[]
   readonly pools: readonly LanePool[]
   readonly road: Road
+  readonly feed: RulesFeed
   readonly transport: Transport
   readonly eventLoop: IntervalHistogram
 }
@@ -98,13 +100,14 @@ export class Lane {
           for (const version of follow(versions, roadPools, loadedOn)) road.abandon(version)
         }
       await loaded(descriptions)
+      const feed = new RulesFeed(numbered)
       const transport = await openTransport(
         config.transport,
         {
           host: config.host,
           port: config.port,
           bodyBytesMax: config.requestBytesMax,
-          door: new RoadDoor(road, config.requestBytesMax),
+          door: new RoadDoor(road, feed, config.requestBytesMax),
         },
         log,
       )
@@ -112,7 +115,19 @@ export class Lane {
       pinFront(config, index, log)
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
-      const parts = { index, config, repository, arena, descriptions, versions, pools, road, transport, eventLoop }
+      const parts = {
+        index,
+        config,
+        repository,
+        arena,
+        descriptions,
+        versions,
+        pools,
+        road,
+        feed,
+        transport,
+        eventLoop,
+      }
       return new Lane(parts, { rules, table, stopRamps: followRamps(table) }, log)
     } catch (error) {
       await Promise.all(pools.map(({ pool }) => pool.close()))
@@ -168,6 +183,7 @@ export class Lane {
     this.prepared = null
     this.mapped.stopRamps()
     this.parts.road.map(table)
+    this.parts.feed.publish(numbered)
     this.mapped = { rules, table, stopRamps: followRamps(table) }
   }
 

@@ -214,3 +214,19 @@ export function rulesFor<R extends { readonly objectives: readonly string[] }>(
 ): readonly R[] {
   return (rules ?? []).filter((rule) => rule.objectives.includes(objective))
 }
+
+/** Every workflow version that a file names, once, in order of appearance. */
+export function versionsNamed(rules: Rules): { name: string; version: number }[] {
+  const named = new Set([
+    ...Object.values(rules.objectives).map((objective) => objective.default),
+    ...[rules.conditions, rules.canaries, rules.shadows].flatMap((list) => (list ?? []).map((rule) => rule.workflow)),
+    ...(rules.experiments ?? []).flatMap(({ cells }) =>
+      cells.flatMap(({ workflow }) => (typeof workflow === 'object' ? Object.values(workflow) : (workflow ?? []))),
+    ),
+    ...(rules.overrides ?? []).flatMap(({ workflows }) => workflows ?? []),
+  ])
+  return [...named].map((reference) => {
+    const at = reference.lastIndexOf('@')
+    return { name: reference.slice(0, at), version: Number(reference.slice(at + 1)) }
+  })
+}
