@@ -12,7 +12,7 @@ import {
 } from '@millrace/engine'
 import { describeWith } from '../support/extras'
 import { EngineThread, textsOf, type LoadedModel } from './support/engine-thread'
-import { graphOf, node, placeholder } from './support/saved-models'
+import { floats, graphOf, node, placeholder } from './support/saved-models'
 
 /* What is the TensorFlow engine's own: TensorFlow's types, signatures, errors and memory. */
 
@@ -64,11 +64,7 @@ describeWith('tensorflow')('a SavedModel', () => {
   }
 
   test('what does not fit the memory is OutOfMemory, and what fits still runs', async () => {
-    const zero: NodeDef = {
-      name: 'zero',
-      op: 'Const',
-      attr: { dtype: { type: 'DT_FLOAT' }, value: { tensor: { dtype: 'DT_FLOAT', floatVal: [0] } } },
-    }
+    const zero = floats('zero', [], Float32Array.of(0))
     const fill = node('y', 'Fill', ['x', 'zero'], { T: { type: 'DT_FLOAT' }, index_type: { type: 'DT_INT64' } })
     const { model } = await load(
       graphOf(
