@@ -63,10 +63,19 @@ async function loadModel(
   return new TensorflowModel(file.path, open(tf, file.path, tags, options), inputs, outputs)
 }
 
+/** TensorFlow computes on the CPU where it finds no GPU, and says so in its log alone: here that is an error. */
 function open(tf: Libtensorflow, folder: string, tags: readonly string[], options: EngineOptions): GraphSession {
+  let session: GraphSession
   try {
-    return openGraph(tf, folder, tags, options)
+    session = openGraph(tf, folder, tags, options)
   } catch (error) {
     throw new Error(`${folder}: ${(error as Error).message}`, { cause: error })
   }
+  if (options.device === 'cpu' || session.devices().includes('GPU')) return session
+  session.close()
+  throw new Refusal(
+    Code.FAILED_PRECONDITION,
+    `TensorFlow finds no GPU for ${options.device}: it needs the driver of the GPU, and CUDA_VISIBLE_DEVICES, where it is ` +
+      `set, must name one`,
+  )
 }

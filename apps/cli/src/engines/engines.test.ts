@@ -1,5 +1,8 @@
 import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { findTensorflow } from '@millrace/engine'
 import { describeWith } from '../../../../test/support/extras'
 import type { EngineRow } from './list-engines'
 
@@ -59,5 +62,29 @@ describeWith('tensorflow')('native TensorFlow', () => {
     const tensorflow = rows.find(({ name }) => name === 'tensorflow')!
     expect(tensorflow).toMatchObject({ version: '2.21.0', install: null })
     expect(tensorflow.devices[0]).toEqual({ device: 'cpu', works: true, reason: '' })
+  })
+
+  it('does not take the CPU for a GPU', () => {
+    const real = findTensorflow(process.env)
+    if ('reason' in real) throw new Error(real.reason)
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-gpu-'))
+    try {
+      // An install with CUDA, as far as its receipt says, on a machine where TensorFlow finds no GPU.
+      const receipt = JSON.parse(readFileSync(join(real.folder, 'receipt.json'), 'utf8')) as object
+      mkdirSync(join(folder, 'tensorflow'))
+      for (const part of ['lib', 'node_modules']) symlinkSync(join(real.folder, part), join(folder, 'tensorflow', part))
+      writeFileSync(join(folder, 'tensorflow/receipt.json'), JSON.stringify({ ...receipt, gpu: true }))
+      const env = { MILLRACE_ENGINES_FOLDER: folder, CUDA_VISIBLE_DEVICES: '-1' }
+      const rows = JSON.parse(engines(['--json'], env).stdout) as EngineRow[]
+      expect(rows.find(({ name }) => name === 'tensorflow')).toMatchObject({
+        note: expect.stringContaining('with CUDA'),
+        devices: [
+          { device: 'cpu', works: true },
+          { device: 'cuda', works: false, reason: expect.stringContaining('TensorFlow finds no GPU for cuda:0') },
+        ],
+      })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 })
