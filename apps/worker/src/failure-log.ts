@@ -1,4 +1,5 @@
 import { nowUs } from '@millrace/base'
+import { toldWithPlace } from '@millrace/workflow'
 
 interface Seen {
   writtenUs: number
@@ -8,7 +9,7 @@ interface Seen {
 const intervalUs = 1_000_000
 
 /**
- * Exceptions of workflows as JSON lines, with their stack: at most one a second for each version and phase, so that
+ * Exceptions of workflows as JSON lines, with the place in the version's folder and their stack: at most one a second for each version and phase, so that
  * a broken version under load does not drown the log; the next line says how many were left out.
  */
 export class FailureLog {
@@ -16,7 +17,7 @@ export class FailureLog {
 
   constructor(private readonly writeLine: (line: string) => void) {}
 
-  write(workflow: string, phase: string, error: unknown): void {
+  write(workflow: string, phase: string, error: unknown, folder = ''): void {
     const key = `${workflow} ${phase}`
     const now = nowUs()
     const seen = this.seen.get(key)
@@ -32,7 +33,7 @@ export class FailureLog {
       workflow,
       phase,
       suppressed: seen?.suppressed ?? 0,
-      msg: `${workflow} failed in ${phase}`,
+      msg: `${workflow} failed in ${phase}: ${toldWithPlace(error, folder)}`,
       err: typeof stack === 'string' ? stack : String(error),
     }
     this.writeLine(`${JSON.stringify(line)}\n`)

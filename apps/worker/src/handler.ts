@@ -35,7 +35,7 @@ async function runSlab(thread: Thread, task: RunTask): Promise<void> {
   const slab = openSlab(thread.memory, layoutOf(version, task.rowsMax), task.offset, task.blockBytes)
   const { header } = slab
   header[Header.refused] = 0
-  const sink = new SlabSink(slab, version.loaded.label, thread.log)
+  const sink = new SlabSink(slab, version.loaded.label, version.loaded.folder.path, thread.log)
   const { fitting } = version.loaded
   const failures = fitting.failures
   try {

@@ -19,6 +19,7 @@ export class SlabSink implements BatchSink {
   constructor(
     private readonly slab: SlabAnswers,
     private readonly label: string,
+    private readonly folder: string,
     private readonly log: FailureLog,
   ) {}
 
@@ -40,6 +41,6 @@ export class SlabSink implements BatchSink {
   }
 
   failed(phase: Phase, error: unknown): void {
-    this.log.write(this.label, phase, error)
+    this.log.write(this.label, phase, error, this.folder)
   }
 }

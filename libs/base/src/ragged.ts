@@ -16,17 +16,21 @@ export class Strings implements Spans {
     readonly heap: Buffer,
     /** Rows. */
     readonly length: number,
+    /** Of the column, for messages. */
+    readonly name: string = '',
   ) {}
 
-  /** Row `i` as text. Allocates the string and nothing else. */
+  /** Row `i` as text. Allocates the string and nothing else. Throws RangeError for a row that is not there. */
   at(i: number): string {
-    const begin = this.spans[2 * i]!
+    const begin = this.spans[2 * i]
+    if (begin === undefined) throw noRow(this, i)
     return this.heap.toString('utf8', begin, begin + this.spans[2 * i + 1]!)
   }
 
-  /** Row `i` as bytes: a view into the batch, valid while the batch runs. */
+  /** Row `i` as bytes: a view into the batch, valid while the batch runs. Throws RangeError for a row that is not there. */
   bytes(i: number): Buffer {
-    const begin = this.spans[2 * i]!
+    const begin = this.spans[2 * i]
+    if (begin === undefined) throw noRow(this, i)
     return this.heap.subarray(begin, begin + this.spans[2 * i + 1]!)
   }
 
@@ -39,10 +43,10 @@ export class Strings implements Spans {
 
   /** Rows `begin .. end - 1`, over the same bytes. */
   part(begin: number, end: number): Strings {
-    return new Strings(this.spans.subarray(2 * begin, 2 * end), this.heap, end - begin)
+    return new Strings(this.spans.subarray(2 * begin, 2 * end), this.heap, end - begin, this.name)
   }
 
-  static of(values: readonly (string | Uint8Array)[]): Strings {
+  static of(values: readonly (string | Uint8Array)[], name = ''): Strings {
     const parts = values.map((value) => (typeof value === 'string' ? Buffer.from(value, 'utf8') : Buffer.from(value)))
     const spans = new Uint32Array(parts.length * 2)
     let begin = 0
@@ -51,8 +55,16 @@ export class Strings implements Spans {
       spans[2 * i + 1] = part.length
       begin += part.length
     })
-    return new Strings(spans, Buffer.concat(parts), parts.length)
+    return new Strings(spans, Buffer.concat(parts), parts.length, name)
   }
+}
+
+function noRow(column: { readonly name: string; readonly length: number }, i: number): RangeError {
+  return new RangeError(`${named(column)}row ${i} of ${column.length}`)
+}
+
+function named({ name }: { readonly name: string }): string {
+  return name === '' ? '' : `column '${name}': `
 }
 
 /** Where the next bytes of a heap go; shared by all writers of one batch. */
@@ -68,16 +80,23 @@ export class StringsWriter implements Spans {
     readonly heap: Buffer,
     readonly length: number,
     private readonly cursor: HeapCursor,
+    /** Of the column, for messages. */
+    readonly name: string = '',
   ) {}
 
   /** Rows `begin .. end - 1`; what is set there goes to the same heap. */
   part(begin: number, end: number): StringsWriter {
-    return new StringsWriter(this.spans.subarray(2 * begin, 2 * end), this.heap, end - begin, this.cursor)
+    return new StringsWriter(this.spans.subarray(2 * begin, 2 * end), this.heap, end - begin, this.cursor, this.name)
   }
 
-  /** Throws RangeError for a row that is not there, and when the batch's heap is full: outputs larger than its slab. */
+  /**
+   * Throws RangeError for a row that is not there, and when the batch's heap is full: outputs larger than its slab;
+   * TypeError for what is neither text nor bytes.
+   */
   set(i: number, value: string | Uint8Array): void {
-    if (!(i >= 0 && i < this.length)) throw new RangeError(`row ${i} of ${this.length}`)
+    if (!(i >= 0 && i < this.length)) throw noRow(this, i)
+    if (typeof value !== 'string' && !ArrayBuffer.isView(value))
+      throw new TypeError(`${named(this)}row ${i} is set to a ${typeof value}; it takes a string or bytes`)
     const begin = this.cursor.used
     const length = typeof value === 'string' ? Buffer.byteLength(value) : value.length
     if (begin + length > this.heap.length)

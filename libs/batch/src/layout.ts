@@ -113,7 +113,7 @@ export function openSlab(
     const n = column.per === 'row' ? rows : requests
     const begin = offset + layout.inputs[c]!
     inputs[column.name] = column.ragged
-      ? new Strings(new Uint32Array(memory, begin, 2 * n), heap, n)
+      ? new Strings(new Uint32Array(memory, begin, 2 * n), heap, n, column.name)
       : denseView(column.dtype as DenseDType, memory, begin, n * elements(column))
   })
   const outputs: Record<string, DenseArray | StringsWriter> = {}
@@ -127,7 +127,7 @@ export function openSlab(
     assert(isRaggedDType(column.dtype), 'ragged outputs are strings or bytes')
     const spans = new Uint32Array(memory, begin, 2 * n)
     spans.fill(0)
-    outputs[column.name] = new StringsWriter(spans, heap, n, cursor)
+    outputs[column.name] = new StringsWriter(spans, heap, n, cursor, column.name)
   })
   return {
     header,

@@ -41,7 +41,8 @@ export class BatchContext {
     this.requests = columns.requests
     this.requestOf = columns.requestOf
     this.inputs = lists.length === 0 ? columns.inputs : withLists(columns.inputs, lists)
-    this.outputs = columns.outputs
+    // `outputs.score = scores` would be lost: it throws, and names the column.
+    this.outputs = Object.freeze(columns.outputs)
   }
 
   refuse(request: number, code: Code, message: string): void {

@@ -4,7 +4,7 @@ import { codeNames, type CodeName } from '@millrace/base'
 import { z } from 'zod'
 import { columnsFromJson, columnsToJson } from './columns-json'
 import type { LoadedVersion } from './loaded'
-import { messageOf, placeOf } from './message-of'
+import { messageOf } from './message-of'
 import { runOffline, type OfflineAnswer } from './offline'
 
 /** A request with its expected answer. */
@@ -73,14 +73,12 @@ export async function checkGolden(version: LoadedVersion, goldens: readonly Gold
   })
 }
 
-/** A workflow that throws fails its golden request with the place in its file. */
 async function alone(version: LoadedVersion, golden: Golden): Promise<string | null> {
   try {
     const [answer] = await runOffline(version, [golden.inputs])
     return differs(version, golden, answer!)
   } catch (error) {
-    const place = placeOf((error as { cause?: unknown }).cause, version.folder.path)
-    return `${golden.at}: ${messageOf(error)}${place === '' ? '' : `, at ${place}`}`
+    return `${golden.at}: ${messageOf(error)}`
   }
 }
 

@@ -35,7 +35,7 @@ export { emptyDescription, loadVersion, type LoadContext, type LoadResult } from
 export { LoadedVersion } from './loaded'
 export { readGolden } from './golden'
 export { memoryBatch, type Part } from './memory-batch'
-export { messageOf } from './message-of'
+export { messageOf, toldWithPlace } from './message-of'
 export { runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
 export { runRepository } from './offline-repository'
 export { namePattern, readRepository, type Repository } from './repository'

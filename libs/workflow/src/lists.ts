@@ -15,19 +15,16 @@ export class Lists<D extends DenseDType = DenseDType> {
     this.elementBytes = dtypeBytes[DType[dtype]]!
   }
 
-  /** Elements of row `i`. */
+  /** Elements of row `i`. Throws RangeError for a row that is not there. */
   size(i: number): number {
-    return this.bytes.spans[2 * i + 1]! / this.elementBytes
+    return this.bytes.bytes(i).length / this.elementBytes
   }
 
-  /** Row `i`: a view into the batch where its bytes are aligned, else a copy. */
+  /** Row `i`: a view into the batch where its bytes are aligned, else a copy. Throws RangeError for a row that is not there. */
   at(i: number): DenseArrays[D] {
-    const heap = this.bytes.heap
-    const begin = this.bytes.spans[2 * i]!
-    const byteLength = this.bytes.spans[2 * i + 1]!
-    const size = byteLength / this.elementBytes
-    const at = heap.byteOffset + begin
-    if (at % this.elementBytes === 0) return denseView(this.dtype, heap.buffer, at, size)
-    return denseView(this.dtype, Uint8Array.prototype.slice.call(heap, begin, begin + byteLength).buffer, 0, size)
+    const bytes = this.bytes.bytes(i)
+    const size = bytes.length / this.elementBytes
+    if (bytes.byteOffset % this.elementBytes === 0) return denseView(this.dtype, bytes.buffer, bytes.byteOffset, size)
+    return denseView(this.dtype, Uint8Array.prototype.slice.call(bytes).buffer, 0, size)
   }
 }

@@ -321,7 +321,7 @@ describe('a workflow file', () => {
       })`,
     )
     await expect(runOffline(await loaded('throws'), [{ x: [1] }])).rejects.toThrow(
-      'throws@1 failed in postprocess: no such luck',
+      /throws@1 failed in postprocess: no such luck, at .*throws\/1\/workflow\.ts:4:\d+$/,
     )
   })
 })

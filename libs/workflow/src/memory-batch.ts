@@ -46,7 +46,7 @@ export function memoryBatch(signature: Signature, parts: readonly Part[]): Batch
         return [
           spec.name,
           spec.ragged
-            ? new StringsWriter(new Uint32Array(2 * n), heap, n, cursor)
+            ? new StringsWriter(new Uint32Array(2 * n), heap, n, cursor, spec.name)
             : denseArray(spec.dtype as DenseDType, n * elementsPerRow(spec)),
         ]
       }),
@@ -111,6 +111,7 @@ function gather(spec: ColumnSpec, parts: readonly Part[], length: number): Dense
         const column = part.request.inputs[spec.name] as Strings
         return bytesOf(column.spans, column.heap, ...rangeOf(part))
       }),
+      spec.name,
     )
   const width = elementsPerRow(spec)
   const out = denseArray(spec.dtype as DenseDType, length * width) as Float32Array

@@ -8,7 +8,13 @@ export function messageOf(error: unknown): string {
 /** The first place in `folder`'s files that an error's stack names: `file:line:column`; empty when there is none. */
 export function placeOf(error: unknown, folder: string): string {
   const stack = (error as { stack?: unknown } | null)?.stack
-  if (typeof stack !== 'string') return ''
+  if (typeof stack !== 'string' || folder === '') return ''
   const line = stack.split('\n').find((line) => line.trimStart().startsWith('at ') && line.includes(folder))
   return line?.match(/\(?((?:file:\/\/)?\/[^()]*:\d+:\d+)\)?$/)?.[1]?.replace('file://', '') ?? ''
+}
+
+/** The message, and the place in `folder`'s files where there is one. */
+export function toldWithPlace(error: unknown, folder: string): string {
+  const place = placeOf(error, folder)
+  return `${messageOf(error)}${place === '' ? '' : `, at ${place}`}`
 }

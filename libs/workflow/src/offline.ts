@@ -3,7 +3,7 @@ import { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns 
 import type { BatchSink, Phase } from './context'
 import type { LoadedVersion } from './loaded'
 import { join, memoryBatch, slice, type Part } from './memory-batch'
-import { messageOf } from './message-of'
+import { toldWithPlace } from './message-of'
 import { runBatch } from './run'
 
 /** The answer to one request, as in the JSON twin of a reply. */
@@ -94,7 +94,9 @@ async function runJobs(version: LoadedVersion, parts: readonly JobPart[]): Promi
   await runBatch(version, columns, sink)
   const failed = bug as { phase: Phase; error: unknown } | null
   if (failed !== null)
-    throw new Error(`${version.label} failed in ${failed.phase}: ${messageOf(failed.error)}`, { cause: failed.error })
+    throw new Error(`${version.label} failed in ${failed.phase}: ${toldWithPlace(failed.error, version.folder.path)}`, {
+      cause: failed.error,
+    })
   let at = 0
   parts.forEach((part, request) => {
     const end = at + part.end - part.begin
