@@ -19,11 +19,13 @@ interface Dev {
 
 let repository: string
 const servers: Dev[] = []
+const busy = { yes: false }
 
 beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'dev-'))
 })
 afterEach(async () => {
+  busy.yes = false
   for (const { process, client } of servers.splice(0)) {
     await client.close()
     const gone = new Promise((resolve) => process.once('exit', resolve))
@@ -74,9 +76,16 @@ async function serveDev(env: Record<string, string> = {}): Promise<Dev> {
   return dev
 }
 
+/** A lane that stops says so to whom it does not answer, and closes: then it is sent again, as a client does. */
 async function answer({ client }: Dev): Promise<number> {
-  const { outputs } = await client.score({ objective: 'times', inputs: { n: Float32Array.of(3) } })
-  return (outputs['y'] as Float32Array)[0]!
+  for (;;)
+    try {
+      const { outputs } = await client.score({ objective: 'times', inputs: { n: Float32Array.of(3) } })
+      return (outputs['y'] as Float32Array)[0]!
+    } catch (error) {
+      if (!(error instanceof ScoreError && error.retryable)) throw error
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
 }
 
 function says({ logged }: Dev, pattern: RegExp): Promise<void> {
@@ -92,15 +101,13 @@ test('a good edit is served, a broken one is told with its place, and no request
 
   const answers = new Set<number>()
   const failures: unknown[] = []
-  const busy = { yes: true }
+  busy.yes = true
   const load = (async () => {
     while (busy.yes) {
-      try {
-        answers.add(await answer(dev))
-      } catch (error) {
-        // A lane that stops says so to whom it does not answer: send it again.
-        if (!(error instanceof ScoreError && error.retryable)) failures.push(error)
-      }
+      await answer(dev).then(
+        (one) => answers.add(one),
+        (error) => failures.push(error),
+      )
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
   })()
@@ -143,4 +150,11 @@ test('where the port cannot be shared, the new lane takes it when it is loaded',
     const is = await answer(dev).catch(String)
     return is === 15 || String(is)
   })
+  // One that loads and fails: the log says what and where.
+  edit(times('(inputs as never as number[][])[5]![0]!'))
+  await until('requests fail', async () => {
+    const is = await answer(dev).catch((error: ScoreError) => error.code)
+    return is === 'INTERNAL' || String(is)
+  })
+  await says(dev, /^times@1 failed in postprocess: Cannot read properties of undefined .*, at .*workflow\.ts:7:\d+$/)
 }, 60_000)
