@@ -122,6 +122,7 @@ describe('foreign things', () => {
     ['piscina', 'libs/pool'],
     ['koffi', 'libs/pool', 'libs/engine'],
     ['lmdb', 'libs/facts'],
+    ['ioredis', 'libs/facts'],
     ['onnxruntime-node', 'libs/engine'],
     ['protobufjs', 'libs/engine'],
     ['jiti', 'libs/workflow'],

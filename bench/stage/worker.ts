@@ -30,6 +30,8 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     seats: makeSeats([[]]),
     engines: [],
     engineThreads: 1,
+    facts: '',
+    factsTimeoutMs: 100,
     memoryBytes: null,
     workflows: [],
     loaded: new SharedArrayBuffer(1),

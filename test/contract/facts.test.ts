@@ -3,6 +3,9 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { Redis } from 'ioredis'
+import { describeWith } from '../support/extras'
+import { RedisServer } from '../support/redis'
 import { seededRandom, Strings, type DenseArray } from '@millrace/base'
 import {
   checkTable,
@@ -10,6 +13,7 @@ import {
   MemoryStore,
   openFacts,
   openLmdb,
+  openRedis,
   type FactRecord,
   type FactRows,
   type FactStore,
@@ -26,9 +30,22 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const stores: readonly { readonly name: string; open(): FactStore }[] = [
-  { name: 'memory', open: () => new MemoryStore() },
-  { name: 'lmdb', open: () => openLmdb(folder, { readOnly: false }) },
+let redis: RedisServer
+afterAll(() => redis?.stop())
+
+/** An empty one each time. */
+async function openOnRedis(): Promise<FactStore> {
+  redis ??= await RedisServer.start()
+  const admin = new Redis(redis.url)
+  await admin.flushall()
+  admin.disconnect()
+  return openRedis(redis.url, { readOnly: false, timeoutMs: 1000 })
+}
+
+const stores: readonly { readonly name: string; readonly suite: jest.Describe; open(): Promise<FactStore> }[] = [
+  { name: 'memory', suite: describe, open: () => Promise.resolve(new MemoryStore()) },
+  { name: 'lmdb', suite: describe, open: () => Promise.resolve(openLmdb(folder, { readOnly: false })) },
+  { name: 'redis', suite: describeWith('redis'), open: openOnRedis },
 ]
 
 const titles: FactTable = {
@@ -66,11 +83,12 @@ function text(rows: FactRows, field: string): string[] {
   return (rows.columns[field] as Strings).toArray()
 }
 
-for (const { name, open } of stores) {
-  describe(name, () => {
+for (const { name, suite, open } of stores) {
+  suite(name, () => {
     let store: FactStore
-    beforeEach(() => {
-      store = open()
+    beforeEach(async () => {
+      store = await open()
+      await store.ready()
     })
     afterEach(() => store.close())
 
@@ -704,5 +722,5 @@ test('openFacts goes by the scheme, and says what is not there yet', async () =>
   const again = openFacts(folder, { readOnly: true })
   expect(again.tables()).toEqual([accounts])
   await again.close()
-  expect(() => openFacts('redis://localhost', { readOnly: true })).toThrow(/redis: are not in this release/)
+  expect(() => openFacts('mysql://localhost', { readOnly: true })).toThrow(/mysql: are not in this release/)
 })

@@ -1,6 +1,6 @@
 import { compileRules, RulesError } from '@millrace/rules'
 import { repositoryRules } from '@millrace/server'
-import { openLmdb, type FactStore } from '@millrace/facts'
+import { openWhenReady, type FactStore } from '@millrace/facts'
 import { describeColumn } from '@millrace/base'
 import { engines } from '@millrace/engine'
 import {
@@ -55,7 +55,8 @@ async function checkAll(repository: Repository, engine: string | null): Promise<
   let store: FactStore | null = null
   let storeReason: string | undefined
   try {
-    if (repository.facts !== null) store = openLmdb(repository.facts, { readOnly: true })
+    const facts = process.env['MILLRACE_FACTS'] || repository.facts
+    if (facts !== null) store = await openWhenReady(facts, { readOnly: true }, 1000)
   } catch (error) {
     storeReason = messageOf(error)
   }

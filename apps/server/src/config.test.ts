@@ -161,3 +161,14 @@ describe('devices and CPUs', () => {
     expect(readConfig(gpu, { ...defaults, topology: flatTopology([0]) }).warnings).toHaveLength(2)
   })
 })
+
+test('where facts are is shown without the password', () => {
+  const shown = (facts: string): string | undefined => {
+    const env = { ...small, MILLRACE_FACTS: facts }
+    return describeConfig(readConfig(env, defaults), env).find(({ name }) => name === 'MILLRACE_FACTS')?.value
+  }
+  expect(shown('redis://reader:se@cret@host:6379/0')).not.toContain('cret')
+  expect(shown('rediss://reader:secret@host:6379/0')).toBe('rediss://reader:***@host:6379/0')
+  expect(shown('redis://:secret@host')).toBe('redis://:***@host')
+  expect(shown('/var/facts')).toBe('/var/facts')
+})

@@ -1,4 +1,5 @@
 import { freemem } from 'node:os'
+import { shownLocation } from '@millrace/facts'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
 import { checkCuda, checkMemory, checkSeating, checkWebgpu, wishOf } from './pool-config'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
@@ -10,6 +11,9 @@ export interface Config {
   adminHost: string
   adminPort: number
   repository: string
+  /** Empty: `facts` in the repository. May hold a password. */
+  facts: string
+  factsTimeoutMs: number
   /** Empty: `.millrace` in the repository. */
   stateFolder: string
   /** Empty: none is asked for. */
@@ -162,6 +166,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     requestRowsMax: num('REQUEST_ROWS_MAX'),
     requestsInFlightMax: num('REQUESTS_IN_FLIGHT_MAX'),
     deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
+    facts: str('FACTS'),
+    factsTimeoutMs: num('FACTS_TIMEOUT_MS'),
     drainMs: num('DRAIN_MS'),
     startTimeoutMs: num('START_TIMEOUT_MS'),
   }
@@ -249,7 +255,8 @@ export function describeConfig(config: Config, env: NodeJS.ProcessEnv): ConfigRo
     const holder = (pool ?? config) as unknown as Record<string, unknown>
     const value = key === 'pools' ? config.pools.map((one) => one.name) : holder[key]
     const source = env[name] === undefined ? 'default' : 'environment'
-    const shown = name === 'MILLRACE_ADMIN_TOKEN' && value !== '' ? '(set)' : String(value)
+    const secret = name === 'MILLRACE_ADMIN_TOKEN' && value !== ''
+    const shown = secret ? '(set)' : name === 'MILLRACE_FACTS' ? shownLocation(config.facts) : String(value)
     return { name, value: shown, source, unit: variable.unit, description: variable.description }
   })
 }

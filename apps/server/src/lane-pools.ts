@@ -21,7 +21,7 @@ export interface LanePool {
 export function openPool(
   p: number,
   lane: number,
-  { pools, seating, repository, startTimeoutMs }: Config,
+  { pools, seating, repository, facts, factsTimeoutMs, startTimeoutMs }: Config,
   versions: number,
   arena: Arena,
   log: Log,
@@ -32,6 +32,8 @@ export function openPool(
   const workerData: WorkerData = {
     memory: arena.memory,
     repository,
+    facts,
+    factsTimeoutMs,
     // Of the GPUs of the machine this process sees one, which is its first.
     device: device.kind === 'cpu' ? 'cpu' : device.kind === 'cuda' ? 'cuda:0' : formatDevice(device),
     seats,

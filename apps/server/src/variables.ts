@@ -65,6 +65,8 @@ export const variables: readonly Variable[] = [
   text('MILLRACE_ADMIN_HOST', '127.0.0.1', 'Address the admin port binds to.'),
   number('MILLRACE_ADMIN_PORT', 8081, '', 'Admin port; 0 takes a free one.', 0, 65535),
   text('MILLRACE_REPOSITORY', '', 'Folder of workflows and models.'),
+  text('MILLRACE_FACTS', '', 'Where facts are: a folder or redis://host:port; by default facts in the repository.'),
+  number('MILLRACE_FACTS_TIMEOUT_MS', 100, 'ms', 'Longest wait for a batch of facts from Redis.', 1, 60_000),
   text('MILLRACE_STATE_FOLDER', '', 'Folder of the published rules; by default .millrace in the repository.'),
   text('MILLRACE_ADMIN_TOKEN', '', 'What requests to the admin port that change something bear as their token.'),
   text('MILLRACE_ENGINES_FOLDER', '', 'Folder of engines that are installed apart; see millrace engines.'),

@@ -9,6 +9,9 @@ export interface WorkerData {
   /** The arena's memory; slabs are offsets in it. */
   readonly memory: SharedArrayBuffer
   readonly repository: string
+  /** Where its facts are, where that is not its own folder; else empty. */
+  readonly facts: string
+  readonly factsTimeoutMs: number
   /** As the engines know it: `cpu`, `cuda:0` (of those that this process sees), `webgpu:0`. */
   readonly device: string
   /** The thread takes one and pins itself to its CPUs before an engine starts. */

@@ -1,6 +1,6 @@
 import { threadId } from 'node:worker_threads'
 import { layoutSlab, type Layout } from '@millrace/batch'
-import { openLmdb, type FactStore } from '@millrace/facts'
+import { openWhenReady, type FactStore } from '@millrace/facts'
 import { pinThread, takeSeat, type Pinned, type Seats } from '@millrace/pool'
 import {
   emptyDescription,
@@ -46,7 +46,7 @@ export async function startThread(data: WorkerData): Promise<Thread> {
     },
     data.engines,
   )
-  const facts = openStore(repository.facts)
+  const facts = await openStore(data.facts || repository.facts, data.factsTimeoutMs)
   const loads: LoadResult[] = []
   for (const folder of repository.versions)
     loads.push(
@@ -85,11 +85,17 @@ function tellFailed(memory: SharedArrayBuffer, loads: readonly LoadResult[], log
   })
 }
 
+/** How long a thread that starts waits for a store that is not there. */
+const storeWaitMs = 5000
+
 /** A store that does not open fails the versions that read facts, not the thread. */
-function openStore(path: string | null): { readonly store: FactStore | null; readonly storeReason?: string } {
-  if (path === null) return { store: null }
+async function openStore(
+  location: string | null,
+  timeoutMs: number,
+): Promise<{ readonly store: FactStore | null; readonly storeReason?: string }> {
+  if (location === null) return { store: null }
   try {
-    return { store: openLmdb(path, { readOnly: true }) }
+    return { store: await openWhenReady(location, { readOnly: true, timeoutMs }, storeWaitMs) }
   } catch (error) {
     return { store: null, storeReason: messageOf(error) }
   }

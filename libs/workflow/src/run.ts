@@ -1,4 +1,4 @@
-import { Code, nowUs } from '@millrace/base'
+import { Code, nowUs, Refusal } from '@millrace/base'
 import type { BatchColumns } from '@millrace/batch'
 import { isDeviceLost, isOutOfMemory, type Tensors } from '@millrace/engine'
 import { BatchContext, type BatchSink, type Phase } from './context'
@@ -71,9 +71,18 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
     }
     if (isDeviceLost(error)) throw error
     sink.failed(phase, error)
+    // A store that cannot be asked now is no bug of the workflow: what it says is for the caller.
+    const away = phase === 'facts' && error instanceof Refusal && retryable.has(error.code)
+    if (away) return refuseAll(batch, error.code, error.message)
     const message = `${version.label} failed in ${phase}; the server's log has the error`
-    for (let request = 0; request < batch.requests; request++) batch.refuse(request, Code.INTERNAL, message)
+    refuseAll(batch, Code.INTERNAL, message)
   }
+}
+
+const retryable: ReadonlySet<Code> = new Set([Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED])
+
+function refuseAll(batch: BatchContext, code: Code, message: string): void {
+  for (let request = 0; request < batch.requests; request++) batch.refuse(request, code, message)
 }
 
 const noTensors: Tensors = {}
