@@ -1,11 +1,20 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mlpGraph, writeOnnx, type ModelFile, type OnnxGraph, type Tensors } from '@millrace/engine'
+import {
+  mlpGraph,
+  tensorflowFolder,
+  writeOnnx,
+  writeSavedModel,
+  type ModelFile,
+  type OnnxGraph,
+  type Tensors,
+} from '@millrace/engine'
 import { describeWith } from '../support/extras'
 import { DeviceProcess, noVulkan, softwareVulkan } from './support/device-process'
 import { computeMlp, makeMlp, rowsFor } from './support/mlp'
 import { distance } from './support/numbers'
+import { mlpNodes } from './support/saved-models'
 
 /*
  * Devices that are not the CPU: there or not there is said clearly, and where one is there it computes the same numbers.
@@ -36,19 +45,14 @@ describe('a device that is not there', () => {
   afterAll(() => devices.end())
 
   test.each([
-    ['webgpu:0', /^there is no WebGPU adapter for webgpu:0: no Vulkan driver was found$/, /install libvulkan1/],
+    ['webgpu:0', /^there is no WebGPU adapter for webgpu:0: no Vulkan driver was found: install libvulkan1/],
     [
       'cuda:0',
-      /^onnxruntime-node has no libonnxruntime_providers_shared\.so and no libonnxruntime_providers_cuda\.so, which cuda:0 needs$/,
-      /--onnxruntime-node-install=cuda12/,
+      /^onnxruntime-node has no libonnxruntime_providers_shared\.so and no libonnxruntime_providers_cuda\.so, which cuda:0 needs: .*--onnxruntime-node-install=cuda12/,
     ],
-  ])('%s: a reason and a remedy, no crash and no CPU in its place', async (device, reason, install) => {
-    const found = await devices.probeDevice('onnxruntime', device)
-    if (found.available) throw new Error(`${device} is there`)
-    expect(found.reason).toMatch(reason)
-    expect(found.install).toMatch(install)
+  ])('%s: a reason and a remedy, no crash and no CPU in its place', async (device, message) => {
     const failed = devices.create('onnxruntime', device)
-    await expect(failed).rejects.toThrow(`${found.reason}: ${found.install}`)
+    await expect(failed).rejects.toThrow(message)
     await expect(failed).rejects.toMatchObject({ name: 'FAILED_PRECONDITION' })
   })
 
@@ -79,7 +83,7 @@ describeWith('vulkan')('webgpu', () => {
   afterAll(() => devices.end())
 
   test('is there', async () => {
-    expect(await devices.probeDevice('onnxruntime', 'webgpu:0')).toMatchObject({ available: true })
+    await devices.create('onnxruntime', 'webgpu:0')
   })
 
   test('answers what the CPU answers, at batch sizes that grow and shrink', async () => {
@@ -117,5 +121,42 @@ describeWith('vulkan')('webgpu', () => {
     expect(await run(2)).toEqual([0, 1])
     await expect(run(512)).rejects.toMatchObject({ name: 'OutOfMemory' })
     expect(await run(3)).toEqual([0, 1, 2])
+  })
+})
+
+describeWith('tensorflow')('TensorFlow without a GPU', () => {
+  const start = async (env: Readonly<Record<string, string>>): Promise<DeviceProcess> => {
+    const devices = new DeviceProcess({ TF_CPP_MIN_LOG_LEVEL: '3', ...env })
+    await devices.load('tensorflow', 'cpu', savedModel())
+    return devices
+  }
+  let written: ModelFile | null = null
+  function savedModel(): ModelFile {
+    if (written !== null) return written
+    const path = join(folder, 'saved')
+    mkdirSync(path)
+    writeFileSync(join(path, 'saved_model.pb'), writeSavedModel(mlpNodes(mlp)))
+    return (written = { format: 'savedmodel', path })
+  }
+
+  test('built for the CPU: what to install', async () => {
+    const devices = await start({})
+    await expect(devices.create('tensorflow', 'cuda:0')).rejects.toThrow(/millrace engines install tensorflow --gpu/)
+    await devices.end()
+  })
+
+  test('built for GPUs: none is found, and the CPU does not stand in', async () => {
+    // The same library behind a receipt that says CUDA.
+    const installed = tensorflowFolder(process.env)
+    const home = join(folder, 'engines/tensorflow')
+    mkdirSync(home, { recursive: true })
+    for (const name of readdirSync(installed)) symlinkSync(join(installed, name), join(home, name))
+    rmSync(join(home, 'receipt.json'))
+    const receipt = JSON.parse(readFileSync(join(installed, 'receipt.json'), 'utf8')) as object
+    writeFileSync(join(home, 'receipt.json'), JSON.stringify({ ...receipt, gpu: true }))
+    const devices = await start({ MILLRACE_ENGINES_FOLDER: join(folder, 'engines') })
+    const failed = devices.load('tensorflow', 'cuda:0', savedModel())
+    await expect(failed).rejects.toThrow(/TensorFlow finds no GPU for cuda:0/)
+    await devices.end()
   })
 })

@@ -120,6 +120,19 @@ describe('a GPU pool without a GPU', () => {
   })
 })
 
+test('a pool of cuda threads without cuda: the CPU pool serves, and what is missing is said', async () => {
+  // Whoever names the devices that a process sees is believed that they are there.
+  const cuda = { MILLRACE_POOL_GPU_DEVICE: 'cuda:0', CUDA_VISIBLE_DEVICES: '0' }
+  const served = await ServedProcess.start(repository, { ...env, ...cuda })
+  const { mlp } = await placed(served)
+  expect(mlp).toMatchObject({ state: 'ready', pools: [{ device: 'cuda:0', state: 'failed' }, { state: 'ready' }] })
+  expect(mlp!.pools[0]!.reason).toMatch(/libonnxruntime_providers_cuda\.so, which cuda:0 needs/)
+  const client = served.client()
+  for (const one of await mlpCases(random, [3])) await ask(client, one, 1e-6)
+  await client.close()
+  expect(await served.stop()).toBe(0)
+})
+
 describeWith('vulkan')('a GPU pool', () => {
   let served: ServedProcess
   let client: Client

@@ -71,7 +71,6 @@ export interface EngineKind {
   readonly devices?: readonly string[]
   /** Finds out without loading the library where possible. */
   probe(): Availability
-  /** Whether a device of one of those kinds is really there: loads the library and opens it. */
-  probeDevice?(device: string): Availability
+  /** Rejects with a Refusal, which says what to do, where the device is not there: no device stands in for another. */
   create(options: EngineOptions): Promise<Engine>
 }

@@ -34,7 +34,6 @@ export const onnxruntime: EngineKind = {
   formats: ['onnx'],
   devices: ['cpu', 'cuda', 'webgpu'],
   probe,
-  probeDevice,
   create: (options) => new Promise((resolve) => resolve(createEngine(options))),
 }
 
@@ -54,17 +53,6 @@ function probe(): Availability {
     return { available: false, reason: `onnxruntime-node has no library for ${platform}`, install }
   const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
   return { available: true, version }
-}
-
-/** Opens the device, which only a thread that may use it should ask for. */
-function probeDevice(device: string): Availability {
-  const found = probe()
-  if (!found.available) return found
-  const ort = loadLibrary()
-  const opened = openDevice(ort, device, sessionOptions(ort, { device, threads: 1 }))
-  if ('reason' in opened) return { available: false, ...opened }
-  opened.dispose()
-  return found
 }
 
 const platform = `${process.platform}/${process.arch}`

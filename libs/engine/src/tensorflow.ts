@@ -33,7 +33,9 @@ function createEngine(options: EngineOptions): Engine {
   if (kind !== 'cpu' && !(kind === 'cuda' && home.gpu))
     throw new Refusal(
       Code.FAILED_PRECONDITION,
-      `the tensorflow engine computes on ${home.gpu ? 'cpu and cuda' : 'the cpu'} here, not on ${options.device}`,
+      home.gpu || kind !== 'cuda'
+        ? `the tensorflow engine computes on cpu and cuda, not on ${options.device}`
+        : `the tensorflow engine here computes on the cpu, not on ${options.device}: millrace engines install tensorflow --gpu`,
     )
   if (library === null) {
     library = openLibtensorflow(join(home.folder, tensorflowLayout.libraries, 'libtensorflow_cc.so.2'))

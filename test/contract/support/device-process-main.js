@@ -6,7 +6,6 @@ const started = new Map()
 const models = []
 
 const doors = {
-  probeDevice: ({ engine, device }) => named(engine).probeDevice(device),
   create: ({ engine, device, memoryBytes }) =>
     named(engine)
       .create({ threads: 1, device, memoryBytes })

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import type { Availability, ModelFile, Tensors } from '@millrace/engine'
+import type { ModelFile, Tensors } from '@millrace/engine'
 import { vulkanDriver } from '../../support/extras'
 
 /** What a process needs in its environment to find the software Vulkan device. */
@@ -33,7 +33,6 @@ export class DeviceProcess {
     })
   }
 
-  probeDevice = (engine: string, device: string) => this.ask<Availability>('probeDevice', { engine, device })
   create = (engine: string, device: string, memoryBytes?: number) =>
     this.ask<null>('create', { engine, device, memoryBytes })
   load = (engine: string, device: string, file: ModelFile) => this.ask<number>('load', { engine, device, file })
