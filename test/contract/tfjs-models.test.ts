@@ -92,6 +92,25 @@ test('bytes go in as i32', async () => {
   expect(numbers(answer, 'real')).toEqual([0, 7, 255])
 })
 
+test('whatever is not 0 is true', async () => {
+  const cast = (from: string, to: string) => ({ SrcT: { type: from }, DstT: { type: to } })
+  const nodes = [
+    placeholder('x', 'DT_FLOAT', [-1]),
+    placeholder('n', 'DT_INT32', [-1]),
+    { name: 'x_on', op: 'Cast', input: ['x'], attr: cast('DT_FLOAT', 'DT_BOOL') },
+    { name: 'n_on', op: 'Cast', input: ['n'], attr: cast('DT_INT32', 'DT_BOOL') },
+    { name: 'whole', op: 'Cast', input: ['x'], attr: cast('DT_FLOAT', 'DT_INT32') },
+  ]
+  const { model } = await load(writeGraph(join(folder, 'true'), nodes))
+  const answer = await thread.run(model, {
+    x: f32([5], [0, 0.5, -0.1, NaN, 3.7]),
+    n: { dtype: 'i32', shape: [3], data: Int32Array.of(0, 256, -1) },
+  })
+  expect(numbers(answer, 'x_on')).toEqual([0, 1, 1, 1, 1])
+  expect(numbers(answer, 'n_on')).toEqual([0, 1, 1])
+  expect(numbers(answer, 'whole').filter((_, i) => i !== 3)).toEqual([0, 0, 0, 3])
+})
+
 test('an operation without a wasm kernel runs on the JavaScript one, without leaving tensors', async () => {
   const einsum = {
     name: 'y',

@@ -27,6 +27,7 @@ export async function loadTfjs(): Promise<TfjsLibrary> {
   if (!(await core.setBackend('wasm'))) throw new Error('the wasm backend of TFJS did not start')
   keep.restore()
   registerCpuKernels(core)
+  correctCast(core)
   return { core, layers, converter }
 }
 
@@ -69,6 +70,25 @@ function registerCpuKernels(core: typeof Core): void {
         runOnCpu(kernelName, kernelFunc, cpu, backend as BackendWasm, inputs, attrs),
     })
   }
+}
+
+/** The wasm backend truncates what it casts to bool, so that 0.5 is false; to TensorFlow everything but 0 is true. */
+function correctCast(core: typeof Core): void {
+  const { kernelFunc } = core.getKernel('Cast', 'wasm')
+  core.unregisterKernel('Cast', 'wasm')
+  core.registerKernel({
+    kernelName: 'Cast',
+    backendName: 'wasm',
+    kernelFunc: (call) => {
+      if (call.attrs?.['dtype'] !== 'bool') return kernelFunc(call)
+      const x = call.inputs['x']!
+      const wasm = call.backend as BackendWasm
+      const out = wasm.makeOutput(x.shape, 'bool')
+      const [from, to] = [wasm.typedArrayFromHeap(x), wasm.typedArrayFromHeap(out)]
+      for (let i = 0; i < from.length; i++) to[i] = from[i] === 0 ? 0 : 1
+      return out
+    },
+  })
 }
 
 type MaybeMany = Core.TensorInfo | Core.TensorInfo[] | null | undefined
