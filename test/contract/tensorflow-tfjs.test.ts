@@ -205,6 +205,54 @@ describeWith('tensorflow')('a TFJS model on TensorFlow', () => {
     expect(entries()).toEqual([{ inputs: expect.anything(), outputs: expect.anything() }])
   })
 
+  test('a loop is one graph, constants in it too', async () => {
+    const node = (name: string, op: string, input: string[], type = 'DT_FLOAT', more: object = {}): GraphNode => ({
+      name,
+      op,
+      input,
+      attr: { T: { type }, ...more },
+    })
+    const whole = 'DT_INT32'
+    const frame = {
+      frame_name: { s: Buffer.from('loop').toString('base64') },
+      is_constant: { b: false },
+      parallel_iterations: { i: '1' },
+    }
+    // Three times twice as much.
+    const nodes: GraphNode[] = [
+      placeholder('x', 'DT_FLOAT', [-1, 2]),
+      node('x_enter', 'Enter', ['x'], 'DT_FLOAT', frame),
+      node('i_enter', 'Enter', ['zero'], whole, frame),
+      node('x_merge', 'Merge', ['x_enter', 'x_next'], 'DT_FLOAT', { N: { i: '2' } }),
+      node('i_merge', 'Merge', ['i_enter', 'i_next'], whole, { N: { i: '2' } }),
+      node('less', 'Less', ['i_merge', 'three'], whole),
+      { name: 'go_on', op: 'LoopCond', input: ['less'] },
+      node('x_switch', 'Switch', ['x_merge', 'go_on']),
+      node('i_switch', 'Switch', ['i_merge', 'go_on'], whole),
+      node('x_body', 'Identity', ['x_switch:1']),
+      node('i_body', 'Identity', ['i_switch:1'], whole),
+      node('twice', 'AddV2', ['x_body', 'x_body']),
+      node('more', 'AddV2', ['i_body', 'one'], whole),
+      node('x_next', 'NextIteration', ['twice']),
+      node('i_next', 'NextIteration', ['more'], whole),
+      node('x_exit', 'Exit', ['x_switch']),
+      node('y', 'Identity', ['x_exit']),
+    ]
+    const weights = [
+      { name: 'zero', shape: [], data: Int32Array.of(0) },
+      { name: 'three', shape: [], data: Int32Array.of(3), after: 'i_merge' },
+      { name: 'one', shape: [], data: Int32Array.of(1), after: 'i_body' },
+    ]
+    const port = (name: string) => ({ name: `${name}:0`, dtype: 'DT_FLOAT', tensorShape: dims([-1, 2]) })
+    const signature = { inputs: { x: port('x') }, outputs: { y: port('y') } }
+    const path = writeGraph(join(folder, 'loop'), nodes, weights, signature)
+    await expectSame(path)
+    expect(entries()).toEqual([{ inputs: expect.anything(), outputs: expect.anything() }])
+    const { model } = await thread.load('tensorflow', fileOf(path))
+    const { y } = await thread.run(model, { x: { dtype: 'f32', shape: [1, 2], data: Float32Array.of(1, -2) } })
+    expect([...(y!.data as Float32Array)]).toEqual([8, -16])
+  })
+
   test('quantised weights are the numbers that they stand for', async () => {
     const at = join(folder, 'quantised')
     const path = writeGraphMlp(at, makeMlp(5), true)

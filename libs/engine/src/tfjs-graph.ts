@@ -47,7 +47,11 @@ const stateful = /^(HashTable|MutableHashTable|LookupTable|VarHandleOp|Variable|
 function nodesOf(node: NodeDef, weights: ReadonlyMap<string, TfjsWeight>): NodeDef[] {
   if (stateful.test(node.op)) throw new Error(`node ${node.name} is a ${node.op}, whose state is not in the graph`)
   const weight = weights.get(node.name)
-  if (node.op === 'Const' && weight !== undefined) return [constant(node.name, weight, node.attr?.['dtype']?.type)]
+  if (node.op === 'Const' && weight !== undefined) {
+    const made = constant(node.name, weight, node.attr?.['dtype']?.type)
+    // What a constant of a loop waits for says which loop it is in.
+    return [node.input === undefined ? made : { ...made, input: node.input }]
+  }
   const plain: NodeDef = { ...node, attr: ownAttributes(node.attr) }
   const core = fusedCores[node.op]
   if (core !== undefined) return unfused(plain, core)

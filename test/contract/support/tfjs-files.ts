@@ -6,6 +6,8 @@ interface Weight {
   readonly name: string
   readonly shape: readonly number[]
   readonly data: Float32Array | Int32Array
+  /** A node that the constant waits for: the loop that it is in. */
+  readonly after?: string
 }
 
 /** Writes `model.json` and two weight shards, split in the middle of a weight as converters do. */
@@ -40,9 +42,10 @@ export function writeGraph(
   weights: readonly Weight[] = [],
   signature?: object,
 ): string {
-  const constants = weights.map(({ name, data, shape }) => ({
+  const constants = weights.map(({ name, data, shape, after }) => ({
     name,
     op: 'Const',
+    ...(after !== undefined && { input: [`^${after}`] }),
     attr: {
       dtype: { type: data instanceof Float32Array ? 'DT_FLOAT' : 'DT_INT32' },
       value: { tensor: { dtype: data instanceof Float32Array ? 'DT_FLOAT' : 'DT_INT32', tensorShape: dims(shape) } },
