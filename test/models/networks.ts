@@ -88,6 +88,7 @@ export const networks: readonly Network[] = [
     },
   },
   { name: 'body-pose', format: 'tfjs', tolerance: 1e-4, rows: images(6, 7) },
+  { name: 'hand-detection', format: 'tfjs', tolerance: 1e-4, rows: images(7, 4) },
   {
     name: 'fuel-economy',
     format: 'onnx',
