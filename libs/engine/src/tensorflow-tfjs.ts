@@ -15,7 +15,7 @@ import { loadTfjsNode } from './tfjs-node'
 import { decodeWeights, readShards } from './tfjs-weights'
 
 /** Raised when what is written from a model changes: graphs that an older release wrote are not found again. */
-const writerVersion = 1
+const writerVersion = 2
 
 /**
  * A TFJS model as one graph: written at the first load and compared with the run operation by operation, found again
