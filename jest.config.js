@@ -1,3 +1,6 @@
+// Native TensorFlow would remark a dozen lines on every model; it reads this before any test begins.
+process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2'
+
 /** Tests stand beside their subject; sibling rooms resolve to what `npm run build` made of them. */
 module.exports = {
   testEnvironment: '<rootDir>/test/support/environment.js',

@@ -4,6 +4,8 @@
  * engine and thread count in a process of its own.
  *
  *   npx tsc -b libs/engine && npx jiti bench/models/memory.ts
+ *   npx jiti bench/models/memory.ts leak     memory after each 250,000 of a million rows through TensorFlow, and of
+ *                                            10,000 runs that throw
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -140,6 +142,53 @@ function resident(): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024
 }
 
+/** A row's 64 floats by its place in a table, so that a place that is not there throws. */
+async function leak(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-leak-'))
+  const type = (dtype: string): NodeDef['attr'] => ({ dtype: { type: dtype } })
+  const axis = { dtype: 'DT_INT32', tensorShape: {}, tensorContent: new Uint8Array(4) }
+  const gather = {
+    Tparams: { type: 'DT_FLOAT' },
+    Tindices: { type: 'DT_INT32' },
+    Taxis: { type: 'DT_INT32' },
+  }
+  const nodes: NodeDef[] = [
+    { name: 'x', op: 'Placeholder', attr: type('DT_FLOAT') },
+    { name: 'place', op: 'Placeholder', attr: type('DT_INT32') },
+    { name: 'axis', op: 'Const', attr: { ...type('DT_INT32'), value: { tensor: axis } } },
+    { name: 'y', op: 'GatherV2', input: ['x', 'place', 'axis'], attr: gather },
+  ]
+  const bytes = writeSavedModel({
+    graph: { node: nodes },
+    inputs: [
+      { name: 'x', tensor: 'x:0', dtype: 'f32', shape: [null, 64] },
+      { name: 'place', tensor: 'place:0', dtype: 'i32', shape: [null] },
+    ],
+    outputs: [{ name: 'y', tensor: 'y:0', dtype: 'f32', shape: [null, 64] }],
+  })
+  writeFileSync(join(folder, 'saved_model.pb'), bytes)
+  const kind = engines.find(({ name }) => name === 'tensorflow')!
+  const model = await (await kind.create({ threads: 1, device: 'cpu' })).load({ format: 'savedmodel', path: folder })
+  rmSync(folder, { recursive: true })
+  // Batches of 1 to 128 rows, as a server's are.
+  const run = (rows: number, place: number): Promise<unknown> =>
+    model.run({
+      x: { dtype: 'f32', shape: [rows, 64], data: new Float32Array(rows * 64) },
+      place: { dtype: 'i32', shape: [rows], data: new Int32Array(rows).fill(place) },
+    })
+  for (let quarter = 0; quarter <= 4; quarter++) {
+    for (let rows = 0, batch = 0; rows < (quarter === 0 ? 50_000 : 250_000); batch++) {
+      const size = 1 + (batch % 128)
+      await run(size, 0)
+      rows += size
+    }
+    console.log(`${quarter * 250_000} rows: ${resident().toFixed(1)} MiB`)
+  }
+  let thrown = 0
+  for (let i = 0; i < 10_000; i++) await run(128, -1).catch(() => thrown++)
+  console.log(`${thrown} runs of 128 rows that threw: ${resident().toFixed(1)} MiB`)
+}
+
 function main(): void {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-memory-'))
   try {
@@ -158,5 +207,6 @@ function main(): void {
 }
 
 if (!isMainThread) void thread(workerData as Load)
+else if (process.argv[2] === 'leak') void leak()
 else if (process.argv.length > 3) void holder(JSON.parse(process.argv[2]!) as Load, Number(process.argv[3]))
 else main()

@@ -12,9 +12,11 @@ let loaded: TfjsLibrary | null = null
  */
 export function loadTfjsNode(home: TensorflowInstall): TfjsLibrary {
   if (loaded !== null) return loaded
-  // Node 23 took away a function that tfjs-node calls.
-  const gone = util as unknown as { isNullOrUndefined?: (value: unknown) => boolean }
-  gone.isNullOrUndefined ??= (value) => value === null || value === undefined
+  // tfjs-node calls what Node 22 warns of and Node 23 took away.
+  Object.assign(util, {
+    isNullOrUndefined: (value: unknown) => value === null || value === undefined,
+    isArray: (value: unknown) => Array.isArray(value),
+  })
   // All copies of TFJS share one state, the active backend among it, on the global object, which they look for once,
   // as `window` first. This one gets an object of its own: the tfjs engine may be in the same thread.
   const scope = globalThis as { window?: unknown }
