@@ -145,7 +145,7 @@ function resident(): number {
 /** A row's 64 floats by its place in a table, so that a place that is not there throws. */
 async function leak(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-leak-'))
-  const type = (dtype: string): NodeDef['attr'] => ({ dtype: { type: dtype } })
+  const type = (dtype: string): NonNullable<NodeDef['attr']> => ({ dtype: { type: dtype } })
   const axis = { dtype: 'DT_INT32', tensorShape: {}, tensorContent: new Uint8Array(4) }
   const gather = {
     Tparams: { type: 'DT_FLOAT' },
