@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { benchFacts, factsTable } from './facts/facts'
+import { benchRanking } from './facts/ranking'
 import { figure, machine, median, writeResults } from './report'
 import { engineAlone } from './road/engine-alone'
 import { benchHeap } from './road/heap'
@@ -13,6 +14,7 @@ const help = `npm run bench -- [stage] [facts] [road] [heap] [memory] [options]
 
   stage    what each step of the road costs, in one process; what a worker adds to the engine
   facts    batched reads of a store of a million accounts and 100,000 titles
+  ranking  200 titles and an account with facts, end to end, against the engine alone
   road     end to end, against a bare uWebSockets.js echo of the same frames
   heap     bytes that the front thread allocates for a WebSocket request
   memory   resident memory after 0.5 and after 5 million requests
@@ -38,7 +40,7 @@ async function main(): Promise<void> {
   })
   if (values.help) return console.log(help)
   const suites = positionals.length > 0 ? positionals : ['stage', 'facts', 'road', 'heap']
-  const unknown = suites.find((suite) => !['stage', 'facts', 'road', 'heap', 'memory'].includes(suite))
+  const unknown = suites.find((suite) => !['stage', 'facts', 'ranking', 'road', 'heap', 'memory'].includes(suite))
   if (unknown !== undefined) throw new RangeError(`there is no suite '${unknown}'\n\n${help}`)
   const { smoke } = values
   const { cpu, cores, node, date, command } = machine()
@@ -56,6 +58,15 @@ async function main(): Promise<void> {
     const results = await benchFacts({ smoke, rounds: smoke ? 1 : Number(values.rounds) }, say)
     console.log(`${factsTable(results)}\n`)
     if (!smoke) save('facts', results)
+  }
+  if (suites.includes('ranking')) {
+    const result = await benchRanking(smoke ? 1 : Number(values.rounds), smoke ? 300 : 3000)
+    const { serverUs, engineUs, batchRows, perSecond, ratio } = result
+    console.log(
+      `200 titles and an account: server CPU ${figure(serverUs)} us a request, the engine alone ${figure(engineUs)} us ` +
+        `(batches of ${figure(batchRows)} rows): ratio ${figure(ratio)}; ${figure(perSecond)} requests/s\n`,
+    )
+    if (!smoke) save('ranking', result)
   }
   if (suites.includes('road')) {
     const results = await benchRoad({
