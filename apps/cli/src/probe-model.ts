@@ -87,7 +87,9 @@ function example({ dtype, shape }: TensorSpec, rows: number, size: number, fill:
 function probed(spec: TensorSpec, shape: readonly number[], rows: number): ProbedTensor {
   const inner = shape.slice(1)
   const scalar = inner.every((n) => n === 1)
-  const byRow = shape.length > 0 && shape[0] === rows && (spec.dtype !== 'string' || scalar)
+  // A first dimension that is fixed at as many as there are rows now is not the rows.
+  const ofRows = shape[0] === rows && (spec.shape[0] === null || rows === 1)
+  const byRow = ofRows && (spec.dtype !== 'string' || scalar)
   const name = columnName(spec.name)
   const column: ColumnSpec = {
     name,
