@@ -19,7 +19,7 @@ export interface OpenedStore {
 export async function openStore(options: StoreOptions, readOnly: boolean): Promise<OpenedStore> {
   const path = repositoryPath(options.repository)
   const repository = existsSync(path) ? path : null
-  const location = options.facts ?? process.env['MILLRACE_FACTS'] ?? join(path, 'facts')
+  const location = options.facts ?? (process.env['MILLRACE_FACTS'] || join(path, 'facts'))
   if (readOnly && !location.includes('://') && !existsSync(join(location, 'data.mdb')))
     return { store: null, repository }
   const store = openFacts(location, { readOnly })
