@@ -38,7 +38,7 @@ Exit codes: 0 good, 1 the answer is no, 2 wrong usage.`
 /** Runs the command line `argv` (as in process.argv); sets the exit code. */
 export function main(argv: readonly string[]): void {
   // Before any thread is there: native TensorFlow would remark a dozen lines on every model.
-  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '1'
+  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2'
   const program = new Command('millrace')
     .description('Hundreds of models behind one API. Servers are configured by environment variables: millrace config.')
     .version(version)

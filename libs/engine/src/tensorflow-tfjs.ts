@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { difference } from './compare-models'
 import type { Model, ModelFile } from './engine'
+import { OutOfMemory } from './engine-errors'
 import { digestOf, findGraph, keepGraph, withGraph, type GraphEntry } from './graph-cache'
 import { writeSavedModel, type WrittenGraph } from './graph-def'
 import { enginesFolder, tensorflowPins, type TensorflowInstall } from './tensorflow-home'
@@ -53,8 +54,10 @@ export async function loadTfjsAsGraph(
     model.dispose()
     throw new Error(where)
   } catch (error) {
-    const { message } = error as Error
-    keepGraph(folder, key, new Uint8Array(0), { reason: message })
+    const { message, code } = error as NodeJS.ErrnoException
+    // What the machine lacked is tried again by the next load: memory, room on a disk.
+    if (!(error instanceof OutOfMemory) && code === undefined)
+      keepGraph(folder, key, new Uint8Array(0), { reason: message })
     return slowly(file, plain, message)
   }
 }
