@@ -16,6 +16,7 @@ import {
   multiHot,
   normalise,
   oneHot,
+  rank,
   spread,
   unitLength,
   Vocabulary,
@@ -306,4 +307,26 @@ describe('steps', () => {
     unitLength(rows, 2)
     ;[0.6, 0.8, 0, 0, 5 / 13, 12 / 13].forEach((value, i) => expect(rows[i]).toBeCloseTo(value, 6))
   })
+})
+
+test('rank is a stable sort of each request, NaN last', () => {
+  const score = fc.oneof(fc.float(), fc.constantFrom(0, -0, 1, -1, NaN, Infinity, -Infinity, 1e-45, -1e-45))
+  fc.assert(
+    fc.property(fc.array(fc.array(score, { minLength: 1, maxLength: 40 }), { maxLength: 6 }), (requests) => {
+      const scores = Float32Array.from(requests.flat())
+      const requestOf = Uint32Array.from(requests.flatMap((rows, r) => rows.map(() => r)))
+      const places = new Uint32Array(scores.length)
+      rank(scores, requestOf, places)
+      const expected = requests.flatMap((rows) => {
+        const value = (i: number): number => (Number.isNaN(rows[i]!) ? -Infinity : Math.fround(rows[i]!))
+        const last = (i: number): number => (Number.isNaN(rows[i]!) ? 1 : 0)
+        const order = rows
+          .map((_, i) => i)
+          .sort((a, b) => last(a) - last(b) || (value(b) > value(a) ? 1 : value(b) < value(a) ? -1 : a - b))
+        return rows.map((_, i) => order.indexOf(i) + 1)
+      })
+      expect([...places]).toEqual(expected)
+    }),
+    { seed },
+  )
 })

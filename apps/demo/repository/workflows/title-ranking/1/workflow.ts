@@ -45,17 +45,9 @@ export default defineWorkflow({
     const { rows, requestOf, outputs } = batch
     const ratings = from.rating.data
     for (let row = 0; row < rows; row++) outputs.score[row] = ratings[row]! + affinityWeight * affinities[row]!
-    for (let begin = 0, end = 0; begin < rows; begin = end) {
-      const request = requestOf[begin]!
-      while (end < rows && requestOf[end] === request) end++
-      if (end - begin <= titlesMax) rank(outputs.score.subarray(begin, end), outputs.rank.subarray(begin, end))
-      else batch.refuse(request, Code.INVALID_ARGUMENT, `a ranking is of ${titlesMax} titles at most: send fewer`)
-    }
+    steps.rank(outputs.score, requestOf, outputs.rank)
+    for (let row = titlesMax; row < rows; row++)
+      if (requestOf[row] === requestOf[row - titlesMax])
+        batch.refuse(requestOf[row]!, Code.INVALID_ARGUMENT, `a ranking is of ${titlesMax} titles at most: send fewer`)
   },
 })
-
-/** The place of each score among all of them, from 1. */
-function rank(scores: Float32Array, into: Uint32Array): void {
-  const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b)
-  order.forEach((row, place) => (into[row] = place + 1))
-}
