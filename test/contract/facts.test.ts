@@ -508,6 +508,33 @@ describe('what a reader keeps of lmdb', () => {
     await writer.close()
   })
 
+  test('is right through keys that never come twice, and after them', async () => {
+    const writer = openLmdb(folder, { readOnly: false })
+    await writer.declare(table)
+    const rows = Array.from({ length: 5_000 }, (_, key) => [BigInt(key), record(BigInt(key), 1)] as const)
+    await writer.write('t', rows)
+    const reader = openLmdb(folder, { readOnly: true, cacheBytesMax: 20_000 })
+    const check = (keys: readonly number[], generation: number): void => {
+      const read = reader.read('t', BigUint64Array.from(keys, BigInt))
+      expect(dense(read, 'x')).toEqual(keys.map((key) => key + generation / 10))
+      expect(text(read, 'name')).toEqual(keys.map((key) => `row ${key} of ${generation}`))
+    }
+    // Keeping rows is given up for a thousand reads, and tried again.
+    for (let read = 0, key = 0; read < 2_500; read++)
+      check(
+        Array.from({ length: 8 }, () => (key = (key + 13) % 5_000)),
+        1,
+      )
+    for (let read = 0; read < 50; read++) check([1, 2, 3, read], 1)
+    await writer.write(
+      't',
+      [1n, 2n, 3n].map((key) => [key, record(key, 2)] as const),
+    )
+    check([1, 2, 3], 2)
+    await reader.close()
+    await writer.close()
+  })
+
   test('is not a row that could not be read', async () => {
     const writer = openLmdb(folder, { readOnly: false })
     await writer.declare(table)

@@ -18,6 +18,10 @@ import type { FactRows } from './store'
 const slotsFirst = 256
 /** Places that a key may be away from where its hash sends it; keys chosen to collide cost no more than this. */
 const probesMax = 64
+/** Where fewer than one row in this many was here already, keeping rows costs more than it saves ... */
+const rowsPerHit = 8
+/** ... and for this many reads each keeps its rows for itself; then it is tried again. */
+const restReads = 1000
 const hashAt = 0
 const keyAt = 1
 const foundAt = 3
@@ -26,6 +30,11 @@ const fieldsAt = 4
 export class RowCache {
   private version = -1
   private used = 0
+  /** Rows that were asked for and rows that were here, since rows were dropped for want of room. */
+  private asked = 0
+  private hits = 0
+  /** Reads that keep nothing for the next. */
+  private resting = 0
   /** Slots by hash; -1 is free. */
   private table!: Int32Array
   /** `stride` words for each slot, and the same memory as bytes. */
@@ -69,7 +78,13 @@ export class RowCache {
   /** Before a read of `rows` rows of the table as it is at `version`. */
   begin(version: number, rows: number): void {
     const bytes = 4 * this.used * this.stride + this.keysUsed + this.textUsed
-    if (this.used > 0 && (version !== this.version || bytes > this.bytesMax)) this.clear()
+    if (bytes > this.bytesMax) {
+      this.resting = this.hits * rowsPerHit < this.asked ? restReads : 0
+      this.asked = this.hits = 0
+      this.clear()
+    } else if (this.used > 0 && (version !== this.version || this.resting > 0)) this.clear()
+    if (this.resting > 0) this.resting--
+    this.asked += rows
     this.version = version
     if (this.slots.length < rows) this.slots = new Int32Array(2 * rows)
   }
@@ -95,6 +110,7 @@ export class RowCache {
       }
       if (words[slot * stride] === hash && this.isKey(slot, source, begin, length)) {
         this.slots[row] = slot
+        this.hits++
         return true
       }
     }
