@@ -162,7 +162,7 @@ export class RowCache {
       gather(words, slots, rows, stride, this.textAt + 2 * f, 2, spans)
       columns[field.name] = new Strings(spans, this.text, rows)
     })
-    return { rows, found, columns }
+    return { rows, found, columns, kept: { ids: slots.slice(0, rows), of: this.words } }
   }
 
   private add(hash: number, source: Uint8Array, begin: number, length: number): number {

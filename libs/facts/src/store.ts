@@ -22,6 +22,8 @@ export interface FactRows {
   readonly rows: number
   readonly found: Uint8Array
   readonly columns: Readonly<Record<string, DenseArray | Strings>>
+  /** Where the reader keeps rows: row `i` is its row `ids[i]`, which has one content for as long as `of` is one object. */
+  readonly kept?: { readonly ids: Int32Array; readonly of: object }
 }
 
 /** One value of a field: a scalar, text, bytes (`bytes`), or the elements of a shape in row-major order. */

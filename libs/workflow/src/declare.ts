@@ -97,19 +97,61 @@ export type FieldValue<F extends Field> =
 /** What happens to a key that the table does not have: its request is refused (NOT_FOUND), or every field has a default. */
 export type Missing<Fs extends Fields> = 'refuse' | { readonly [K in keyof Fs]: FieldValue<Fs[K]> }
 
+/** Fields that are made of others: numbers only. */
+export type DerivedFields = Readonly<Record<string, Field<DenseDType>>>
+
+/**
+ * Columns that are made of a fact's fields alone, `columns.features` of `fields.genre` and the like. A row that a thread
+ * keeps is made once, not for each request that asks for it: `fill` must not know of anything else.
+ */
+export interface Derivation<Fs extends Fields, Ds extends DerivedFields> {
+  readonly columns: Ds
+  /** Fills `into`, zeros so far, for `rows` rows: some of a batch's, defaults in the place of what is missing. */
+  fill(
+    fields: { readonly [K in keyof Fs]: FieldArray<Fs[K]> },
+    into: { readonly [K in keyof Ds]: FieldArray<Ds[K]> },
+    rows: number,
+  ): void
+}
+
 /** A declared fact: `fields` of the rows of `table` whose keys are in the input column `by` (`string` or `u64`). */
-export interface Fact<Fs extends Fields = Fields, By extends string = string> {
+export interface Fact<
+  Fs extends Fields = Fields,
+  By extends string = string,
+  Ds extends DerivedFields = DerivedFields,
+> {
   readonly table: string
   readonly by: By
   readonly fields: Fs
   readonly missing: 'refuse' | Readonly<Record<string, number | bigint | boolean | string | readonly number[]>>
+  /** In `batch.facts` beside the fields. */
+  readonly derived: Ds
+  /** What fills them; null when there are none. */
+  readonly fill: ((fields: never, into: never, rows: number) => void) | null
 }
 
-export function fact<const Fs extends Fields, const By extends string>(
+export function fact<
+  const Fs extends Fields,
+  const By extends string,
+  const Ds extends DerivedFields = Record<never, never>,
+>(
   table: string,
-  options: { readonly by: By; readonly fields: Fs; readonly missing: Missing<Fs> },
-): Fact<Fs, By> {
-  return { table, by: options.by, fields: options.fields, missing: options.missing as Fact['missing'] }
+  options: {
+    readonly by: By
+    readonly fields: Fs
+    readonly missing: Missing<Fs>
+    readonly derive?: Derivation<Fs, Ds>
+  },
+): Fact<Fs, By, Ds> {
+  const { by, fields, missing, derive } = options
+  return {
+    table,
+    by,
+    fields,
+    missing: missing as Fact['missing'],
+    derived: derive?.columns ?? ({} as Ds),
+    fill: derive === undefined ? null : (derive.fill.bind(derive) as Fact['fill']),
+  }
 }
 
 /** Names of the input columns that facts can be fetched by. */

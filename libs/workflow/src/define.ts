@@ -1,4 +1,5 @@
-import { DType, type Code, type ColumnSpec, type Signature } from '@millrace/base'
+import { DType, isRaggedDType, type Code, type ColumnSpec, type Signature } from '@millrace/base'
+import { Derived, type DerivedColumn, type Fill } from './derived'
 import type {
   Fact,
   Field,
@@ -28,7 +29,9 @@ export interface Batch<I extends InputColumns, O extends OutputColumns, F extend
   readonly outputs: { readonly [K in keyof O]: OutputArray<O[K]> }
   /** Rows of a refused request hold zeros and empty strings. */
   readonly facts: {
-    readonly [K in keyof F]: { readonly [P in keyof F[K]['fields']]: FieldArray<F[K]['fields'][P]> }
+    readonly [K in keyof F]: { readonly [P in keyof F[K]['fields']]: FieldArray<F[K]['fields'][P]> } & {
+      readonly [P in keyof F[K]['derived']]: FieldArray<F[K]['derived'][P]>
+    }
   }
   /** 1 where the key was in the table, 0 where the declared default stands. */
   readonly found: { readonly [K in keyof F]: Uint8Array }
@@ -87,6 +90,7 @@ export interface FactPlan {
   readonly key: 'string' | 'u64'
   readonly fields: readonly (Field & { readonly name: string })[]
   readonly missing: Fact['missing']
+  readonly derived: Derived | null
 }
 
 type Anything = Batch<InputColumns, OutputColumns, Readonly<Record<string, Fact>>>
@@ -212,7 +216,22 @@ function factPlan(name: string, fact: Fact, inputs: readonly ColumnSpec[]): Fact
     key: by.dtype === 'u64' ? 'u64' : 'string',
     fields,
     missing,
+    derived: derivedOf(name, fact),
   }
+}
+
+function derivedOf(name: string, { fields, derived, fill }: Fact): Derived | null {
+  if (fill === null) return null
+  for (const [column, { dtype }] of Object.entries(derived)) {
+    if (Object.hasOwn(fields, column))
+      throw new Error(`facts.${name}.derive: '${column}' is a field of the table already`)
+    if (isRaggedDType(dtype))
+      throw new Error(`facts.${name}.derive.${column}: is ${dtype as string}; derived columns are numbers`)
+  }
+  const columns = Object.entries(derived).map(
+    ([column, { dtype, shape }]): DerivedColumn => ({ name: column, dtype, shape }),
+  )
+  return new Derived(columns, fill as Fill)
 }
 
 function names(columns: readonly ColumnSpec[]): string {

@@ -20,7 +20,8 @@ function settle(plan: FactPlan, rows: FactRows, batch: BatchContext): void {
   const complete = rows.found.indexOf(0) < 0
   if (!complete && plan.missing === 'refuse') refuseMissing(plan, rows.found, batch)
   batch.found[plan.name] = rows.found
-  batch.facts[plan.name] = complete || plan.missing === 'refuse' ? rows.columns : withDefaults(plan, rows, plan.missing)
+  const fields = complete || plan.missing === 'refuse' ? rows.columns : withDefaults(plan, rows, plan.missing)
+  batch.facts[plan.name] = plan.derived === null ? fields : { ...fields, ...plan.derived.columns(fields, rows) }
 }
 
 function refuseMissing(plan: FactPlan, found: Uint8Array, batch: BatchContext): void {

@@ -56,11 +56,10 @@ export class TitleFeatures {
     this.width = words + numberFields.length + flagged.length
   }
 
-  /** Fills `into`, `[titles, width]`, and gives each title's genre, -1 where it is unknown. */
-  fill(titles: TitleColumns, into: Float32Array): Int32Array {
+  /** Fills `into`, `[titles, width]`, and `genres` with each title's, -1 where it is unknown. */
+  fill(titles: TitleColumns, into: Float32Array, genres: Int32Array): void {
     const { width } = this
     const rows = titles.genre.length
-    const genres = new Int32Array(rows)
     steps.lookUp(titles.genre, this.genres, genres)
     let offset = 0
     for (const name of textFields) {
@@ -77,7 +76,6 @@ export class TitleFeatures {
       steps.impute(scaled, 0, into, width, offset++)
     })
     for (const name of flagged) steps.missing(titles[name], into, width, offset++)
-    return genres
   }
 }
 

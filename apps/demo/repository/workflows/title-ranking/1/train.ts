@@ -29,7 +29,7 @@ async function train(): Promise<void> {
   }
   const features = new TitleFeatures(fitted)
   const x = new Float32Array(rated.length * features.width)
-  features.fill(titles, x)
+  features.fill(titles, x, new Int32Array(titles.genre.length))
   const network = await fitNetwork(
     x,
     Float32Array.from(rated, (film) => film.imdbRating),

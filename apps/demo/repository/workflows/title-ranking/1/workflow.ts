@@ -28,16 +28,25 @@ export default defineWorkflow({
       fields: { affinities: field('f32', { shape: [features.genres.size] }) },
       missing: { affinities: new Array<number>(features.genres.size).fill(0) },
     }),
-    film: fact('titles', { by: 'title', fields: titleFields, missing: 'refuse' }),
+    film: fact('titles', {
+      by: 'title',
+      fields: titleFields,
+      missing: 'refuse',
+      // Of a title alone: made when it is read, not for each request that ranks it.
+      derive: {
+        columns: { features: field('f32', { shape: [features.width] }), genre_index: field('i32') },
+        fill: (film, into) => features.fill(film, into.features, into.genre_index),
+      },
+    }),
   },
   // The road never splits a request that fits into a batch, so a part that is larger than `titlesMax` shows one that did not.
   batch: { rowsMax: 512 },
   model: tfjs('model/model.json', { inputs: { features: 'f32' }, outputs: { rating: 'f32' } }),
 
   preprocess({ rows, requestOf, facts }, into) {
-    const genres = features.fill(facts.film, into.features([rows, features.width]))
+    into.features([rows, features.width], facts.film.features)
     const affinities = new Float32Array(rows)
-    steps.affinity(facts.profile.affinities, features.genres.size, requestOf, genres, affinities)
+    steps.affinity(facts.profile.affinities, features.genres.size, requestOf, facts.film.genre_index, affinities)
     return affinities
   },
 
