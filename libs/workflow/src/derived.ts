@@ -16,6 +16,8 @@ interface Kept {
   readonly width: number
   /** `width` values for each row of the reader, by its id. */
   values: DenseArray
+  /** Of the batch under way; grows to the largest batch and stays. */
+  batch: DenseArray
 }
 
 /** What is kept of one fact, bytes; rows beyond it are made anew for every batch. */
@@ -40,14 +42,20 @@ export class Derived {
       dtype,
       width: shape.reduce((product, n) => product * n, 1),
       values: denseArray(dtype, 0),
+      batch: denseArray(dtype, 0),
     }))
   }
 
-  /** @param fields of `rows` rows, defaults in the place of what is missing */
+  /**
+   * @param fields of `rows` rows, defaults in the place of what is missing
+   * @returns columns that are valid until the next call: a thread runs one batch at a time
+   */
   columns(fields: FactColumns, { rows, found, kept }: FactRows): FactColumns {
-    const into = this.arrays(rows)
-    if (kept === undefined || found.includes(0) || !this.hasRoom(kept.ids)) this.fill(fields, into, rows)
-    else {
+    const into = this.batchOf(rows)
+    if (kept === undefined || found.includes(0) || !this.hasRoom(kept.ids)) {
+      for (const { name } of this.kept) (into[name] as Float32Array).fill(0)
+      this.fill(fields, into, rows)
+    } else {
       this.make(fields, kept)
       for (const { name, width, values } of this.kept)
         gather(values as Float32Array, kept.ids, rows, width, into[name] as Float32Array)
@@ -89,6 +97,16 @@ export class Derived {
         const from = made[name] as Float32Array
         for (let j = 0; j < width; j++) (values as Float32Array)[ids[row]! * width + j] = from[i * width + j]!
       })
+  }
+
+  private batchOf(rows: number): Record<string, DenseArray> {
+    const into: Record<string, DenseArray> = {}
+    for (const column of this.kept) {
+      const length = rows * column.width
+      if (column.batch.length < length) column.batch = denseArray(column.dtype, length)
+      into[column.name] = column.batch.subarray(0, length) as DenseArray
+    }
+    return into
   }
 
   private arrays(rows: number): Record<string, DenseArray> {
