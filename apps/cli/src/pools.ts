@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { engines } from '@millrace/engine'
 import { readTopology } from '@millrace/pool'
 import { laneEnvironment, type Config, type LaneSeats, type Seated } from '@millrace/server'
+import { askServer } from './ask-server'
 import { configuration } from './configuration'
 import { anywhere, count, describeMachine, drawNodes, listSeats, summarise } from './draw-seating'
 import { Exit, paint, print, printJson } from './output'
@@ -55,16 +56,10 @@ export async function pools({ json, repository, root, live }: PoolsOptions): Pro
 
 async function ask({ adminHost, adminPort }: Config): Promise<Live> {
   const url = `http://${adminHost.includes(':') ? `[${adminHost}]` : adminHost}:${adminPort}/v1/pools`
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) })
-    if (!response.ok) throw new Error(`status ${response.status}`)
-    return (await response.json()) as Live
-  } catch (error) {
-    const why = (error as Error & { cause?: Error }).cause?.message ?? (error as Error).message
-    throw new Error(`${url}: ${why}; is the server running? (MILLRACE_ADMIN_HOST, MILLRACE_ADMIN_PORT)`, {
-      cause: error,
-    })
-  }
+  const hint = 'is the server running? (MILLRACE_ADMIN_HOST, MILLRACE_ADMIN_PORT)'
+  const response = await askServer(new URL(url), { signal: AbortSignal.timeout(10_000) }, hint)
+  if (!response.ok) throw new Error(`${url}: status ${response.status}; ${hint}`)
+  return (await response.json()) as Live
 }
 
 /** Why what runs is not what is planned, a line for each thread. */

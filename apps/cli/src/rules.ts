@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os'
 import { createTwoFilesPatch } from 'diff'
 import { importDefault } from '@millrace/workflow'
+import { askServer } from './ask-server'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
@@ -109,22 +110,18 @@ function showEntry(entry: Entry, { json }: AdminOptions): number {
 async function ask({ url }: AdminOptions, method: string, path: string, body?: unknown): Promise<unknown> {
   if (!URL.canParse(url)) throw new UsageError(`--url ${url}: must be like http://127.0.0.1:8081`)
   const token = process.env['MILLRACE_ADMIN_TOKEN']
-  let response: Response
-  try {
-    response = await fetch(new URL(path, url), {
+  const response = await askServer(
+    new URL(path, url),
+    {
       method,
       headers: {
         'content-type': 'application/json',
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
-  } catch (error) {
-    const { cause } = error as { cause?: { message?: string; code?: string } }
-    throw new Error(
-      `${url}: ${cause?.message || cause?.code || (error as Error).message}; is this the admin port of a server?`,
-    )
-  }
+    },
+    'is this the admin port of a server?',
+  )
   const answer = (await response.json()) as { code?: string; message?: string }
   if (!response.ok) throw new Error(`${answer.code}: ${answer.message}`)
   return answer

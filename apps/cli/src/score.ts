@@ -1,3 +1,4 @@
+import { askServer } from './ask-server'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
@@ -25,19 +26,11 @@ export async function score(file: string, { url, json }: { url: string; json?: b
 }
 
 async function send(url: string, request: unknown): Promise<Reply[]> {
-  let response: Response
-  try {
-    response = await fetch(new URL('/v1/score', url), {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(request),
-    })
-  } catch (error) {
-    const cause = (error as { cause?: { message?: string; code?: string } }).cause
-    throw new Error(
-      `${url}: ${cause?.message || cause?.code || (error as Error).message}; is the server running? (millrace serve)`,
-    )
-  }
+  const response = await askServer(
+    new URL('/v1/score', url),
+    { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request) },
+    'is the server running? (millrace serve)',
+  )
   const replies = (await response.json()) as Reply | Reply[]
   return Array.isArray(replies) ? replies : [replies]
 }

@@ -56,20 +56,24 @@ export class Publisher {
   }
 
   /**
-   * Takes the rules of a repository that was changed, for lanes that load it anew; they are kept, or what was before is
-   * in force again, as the lanes fare. Rejects when the rules do not hold.
+   * Takes the rules of a repository that was changed, for lanes that `load` it anew. Rejects with what is wrong with the
+   * rules, or with what `load` rejects with; what was in force before is then in force again.
    */
-  async reread(repository: Repository): Promise<{ keep(): void; undo(): void }> {
-    const before = { repository: this.repository, now: this.now }
-    const entry = await repositoryEntry(repository, this.store, this.now)
-    this.repository = repository
-    this.now = entry
-    return {
-      keep: () => {
-        if (entry !== before.now && this.store.versions().length > 0) this.store.add(entry)
-      },
-      undo: () => void Object.assign(this, before),
-    }
+  reload(repository: Repository, load: () => Promise<void>): Promise<void> {
+    return this.after(async () => {
+      const before = { repository: this.repository, now: this.now }
+      const entry = await repositoryEntry(repository, this.store, this.now)
+      this.repository = repository
+      this.now = entry
+      try {
+        await load()
+      } catch (error) {
+        this.repository = before.repository
+        this.now = before.now
+        throw error
+      }
+      if (entry !== before.now && this.store.versions().length > 0) this.store.add(entry)
+    })
   }
 
   /** In force. */

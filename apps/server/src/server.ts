@@ -34,16 +34,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
       port: supervisor.dataPort,
       adminPort: admin.port,
       snapshots: () => supervisor.snapshots(),
-      reload: async () => {
-        const reread = await publisher.reread(readRepository(config.repository))
-        try {
-          await supervisor.reload()
-        } catch (error) {
-          reread.undo()
-          throw error
-        }
-        reread.keep()
-      },
+      reload: async () => publisher.reload(readRepository(config.repository), () => supervisor.reload()),
       stop: async () => {
         // The admin port stays open until the end: readiness says no while the lanes drain.
         await supervisor.stop()

@@ -85,8 +85,11 @@ export class Supervisor {
     this.gpuMemory = gpus ? new GpuMemory(gpuPollMs) : null
   }
 
-  /** Resolves when every lane serves; rejects, with all lanes ended, when one cannot start. */
-  /** @param rules what a lane starts with */
+  /**
+   * Resolves when every lane serves; rejects, with all lanes ended, when one cannot start.
+   *
+   * @param rules those in force: what a lane starts with, and is told again when it lags
+   */
   static async start(config: Config, rules: () => NumberedRules, log: Log): Promise<Supervisor> {
     const wanted = oneLaneWithoutUws(config, log)
     // It has to be known, for lanes that share it (SO_REUSEPORT) and for one that is started again, and has to be free:

@@ -1,6 +1,6 @@
 /*
  * TensorFlow's C API (tensorflow/c/c_api.h, tf_tensor.h), called in the library that tfjs-node's addon is linked to.
- * Pointers are bigints; this is the only file that knows koffi. Nothing here owns anything: see tensorflow-session.ts.
+ * Pointers are bigints; the only file of this room that knows koffi. Nothing here owns anything: see tensorflow-session.ts.
  */
 
 export type Pointer = bigint

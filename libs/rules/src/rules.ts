@@ -72,7 +72,6 @@ const stop = z.strictObject({
   requests_min: z.number().int().positive().default(200).describe('Answers before anything is concluded.'),
   window_s: z.number().positive().default(60),
 })
-export type StopLimits = z.infer<typeof stop>
 
 const step = z.strictObject({ at: z.iso.datetime({ offset: true }).describe('ISO 8601.'), percent })
 

@@ -106,7 +106,10 @@ export type DerivedFields = Readonly<Record<string, Field<DenseDType>>>
  */
 export interface Derivation<Fs extends Fields, Ds extends DerivedFields> {
   readonly columns: Ds
-  /** Fills `into`, zeros so far, for `rows` rows: some of a batch's, defaults in the place of what is missing. */
+  /**
+   * Fills `into`, zeros so far, each column `[rows, ...shape]` in row-major order, from `fields` of the same rows: some of
+   * a batch's, with defaults in the place of what is missing. What it throws fails the batch in phase `facts`.
+   */
   fill(
     fields: { readonly [K in keyof Fs]: FieldArray<Fs[K]> },
     into: { readonly [K in keyof Ds]: FieldArray<Ds[K]> },
