@@ -1,10 +1,11 @@
 import { strict as assert } from 'node:assert'
 import type { Pool } from '@millrace/pool'
-import { readConfig, Road, serveVersion, type Caller } from '@millrace/server'
+import { readConfig, Road, Versions, type Caller, type RoadPool } from '@millrace/server'
 import type { RunTask } from '@millrace/worker'
-import { arena, signature, tableOf } from './fixtures'
+import { arena, signature } from './fixtures'
 
 const batchRequests = 256
+const oneObjective = { objectives: { 'mlp-64': { default: 'mlp-64@1' } } }
 
 /**
  * The front thread's road without sockets and without a worker: batches come back as they went. What it costs is
@@ -27,38 +28,35 @@ export class InProcessRoad {
 
   constructor() {
     const config = readConfig({}, { repository: 'none' })
-    const version = serveVersion(
-      {
-        name: 'mlp-64',
-        version: 1,
-        state: 'ready',
-        reason: null,
-        signature,
-        batchRowsMax: 512,
-        batchWaitUs: 0,
-        models: [],
-        facts: [],
-        golden: null,
-        warmed: false,
-        loadMs: 0,
-      },
-      0,
-      arena,
-      config,
-      [0],
-    )
     const pool = {
       name: 'none',
       free: 1,
       run: (_: RunTask) => ({ then: (done: () => void) => void (this.done = done) }),
     } as unknown as Pool
+    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [] }]
+    const versions = new Versions(arena, config, pools)
+    versions.add(0, {
+      name: 'mlp-64',
+      version: 1,
+      state: 'ready',
+      reason: null,
+      signature,
+      batchRowsMax: 512,
+      batchWaitUs: 0,
+      models: [],
+      facts: [],
+      golden: null,
+      warmed: false,
+      loadMs: 0,
+      pools: [{ pool: 'none', device: 'cpu', state: 'ready', reason: null }],
+    })
     this.road = new Road({
       config,
       arena,
-      versions: [version],
-      table: tableOf(1, false),
+      versions,
+      routed: versions.compile(oneObjective, 1),
       defer: (turn) => void this.deferred.push(turn),
-      pools: [{ pool, interactive: [version.interactive], bulk: [version.bulk] }],
+      pools,
     })
     this.road.close()
   }

@@ -6,6 +6,7 @@ import type { Caller } from './caller'
 import type { AnswerCounts, Mapping } from './mapping'
 import { PartialReply } from './partial-reply'
 import type { ServedVersion } from './served-version'
+import type { Versions } from './versions'
 
 /** The way back: every call is answered here, once, and counted. */
 export class Answers {
@@ -19,7 +20,7 @@ export class Answers {
   constructor(
     private readonly calls: Calls,
     private readonly arena: Arena,
-    private readonly versions: readonly (ServedVersion | null)[],
+    private readonly versions: Versions,
     private readonly counts: AnswerCounts,
     /** The rules in force. */
     public mapping: Mapping,
@@ -45,7 +46,7 @@ export class Answers {
   batchRan(batch: Batch, nowUs: number): void {
     this.nowUs = nowUs
     const { calls } = this
-    const version = this.versions[batch.queue.id]!
+    const version = this.versions.of(batch)
     const header = batch.offset >>> 2
     version.batchRows.observe(batch.rows)
     version.factsUs.observe(this.words[header + Header.factsUs]!, batch.requests)
@@ -64,7 +65,7 @@ export class Answers {
 
   /** Answers the requests of a batch whose thread is gone. */
   batchLost(batch: Batch, error: unknown): void {
-    const version = this.versions[batch.queue.id]!
+    const version = this.versions.of(batch)
     const why = error instanceof Error ? error.message : String(error)
     for (let r = 0; r < batch.requests; r++) {
       const call = batch.call[r]!
@@ -119,7 +120,7 @@ export class Answers {
 
   private readonly answerRun = (): void => {
     const { batch } = this
-    const version = this.versions[batch.queue.id]!
+    const version = this.versions.of(batch)
     const refused = this.words[(batch.offset >>> 2) + Header.refused] === 1
     const codesAt = (batch.offset + batch.queue.layout.codes) >>> 2
     for (let r = this.from; r < this.to; r++) {

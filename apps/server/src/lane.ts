@@ -1,9 +1,9 @@
 import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks'
 import { Arena, Code, Refusal } from '@millrace/base'
 import { pinThread } from '@millrace/pool'
-import { compileRules, parseRules, type Rules, type Table } from '@millrace/rules'
+import { parseRules } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
-import { readRepository, type Repository } from '@millrace/workflow'
+import { readRepository } from '@millrace/workflow'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { RoadDoor } from './door'
@@ -14,12 +14,12 @@ import { seatsOf, type LaneSeats } from './lane-seats'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
-import { follow, place, type PlacedDescription } from './placement'
+import { place, type PlacedDescription } from './placement'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
-import { serveVersion, type ServedVersion } from './served-version'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
 import type { Transport } from './transport'
+import { Versions, type Routed } from './versions'
 
 /** Smallest block of the arena: what a batch of one small row takes. */
 const slabBytesMin = 4096
@@ -30,11 +30,8 @@ const lastSendMs = 500
 export interface LaneParts {
   readonly index: number
   readonly config: Config
-  readonly repository: Repository
   readonly arena: Arena
-  /** By version index; `versions` has null where one is not ready. */
-  readonly descriptions: readonly PlacedDescription[]
-  readonly versions: readonly (ServedVersion | null)[]
+  readonly versions: Versions
   readonly pools: readonly LanePool[]
   readonly road: Road
   readonly feed: RulesFeed
@@ -43,15 +40,13 @@ export interface LaneParts {
 }
 
 /** Rules in force. */
-interface Mapped {
-  readonly rules: Rules
-  readonly table: Table
+interface Mapped extends Routed {
   readonly stopRamps: () => void
 }
 
 /** One shared-nothing process: a front thread, its pools, its arena. */
 export class Lane {
-  private prepared: { readonly rules: Rules; readonly table: Table } | null = null
+  private prepared: Routed | null = null
 
   private constructor(
     private readonly parts: LaneParts,
@@ -86,18 +81,15 @@ export class Lane {
       described.forEach((threads, p) => logPinning(config.pools[p]!, threads, log))
       const descriptions = place(config.pools, described)
       logPlacement(descriptions, log)
-      const rules = parseRules(numbered.rules)
-      const table = compileRules(rules, repository.versions, numbered.version)
-      const versions = descriptions.map((description, v) =>
-        description.state === 'ready' ? serveVersion(description, v, arena, config, readyPools(description)) : null,
-      )
       const roadPools = pools.map(({ pool }): RoadPool => ({ pool, interactive: [], bulk: [] }))
+      const versions = new Versions(arena, config, roadPools)
+      descriptions.forEach((description, v) => versions.add(v, description))
+      const routed = versions.compile(parseRules(numbered.rules), numbered.version)
+      const road = new Road({ config, arena, versions, routed, pools: roadPools })
       const loadedOn = pools.map((pool) => pool.loaded)
-      follow(versions, roadPools, loadedOn)
-      const road = new Road({ config, arena, versions, table, pools: roadPools })
       for (const pool of pools)
         pool.onReplaced = () => {
-          for (const version of follow(versions, roadPools, loadedOn)) road.abandon(version)
+          for (const version of versions.follow(loadedOn)) road.abandon(version)
         }
       await loaded(descriptions)
       const feed = new RulesFeed(numbered)
@@ -118,9 +110,7 @@ export class Lane {
       const parts = {
         index,
         config,
-        repository,
         arena,
-        descriptions,
         versions,
         pools,
         road,
@@ -128,7 +118,7 @@ export class Lane {
         transport,
         eventLoop,
       }
-      return new Lane(parts, { rules, table, stopRamps: followRamps(table) }, log)
+      return new Lane(parts, { ...routed, stopRamps: followRamps(routed.table) }, log)
     } catch (error) {
       await Promise.all(pools.map(({ pool }) => pool.close()))
       throw error
@@ -162,29 +152,27 @@ export class Lane {
 
   /** Compiles rules and holds them for `map`. Throws a Refusal that names what this lane cannot serve. */
   prepare({ version, rules }: NumberedRules): void {
-    const { descriptions, repository } = this.parts
-    const parsed = parseRules(rules)
-    const table = compileRules(parsed, repository.versions, version)
+    const routed = this.parts.versions.compile(parseRules(rules), version)
     const failed = new Set(
-      table.routes
-        .map(({ versionIndex }) => descriptions[versionIndex]!)
+      routed.versions
+        .map(({ description }) => description)
         .filter(({ state }) => state !== 'ready')
         .map(({ name, version, reason }) => `${name}@${version}: ${reason}`),
     )
     if (failed.size > 0)
       throw new Refusal(Code.FAILED_PRECONDITION, `not ready on lane ${this.parts.index}: ${[...failed].join('; ')}`)
-    this.prepared = { rules: parsed, table }
+    this.prepared = routed
   }
 
   /** Puts rules in force, prepared or not: the next request is decided by them. */
   map(numbered: NumberedRules): void {
     if (this.prepared?.table.version !== numbered.version) this.prepare(numbered)
-    const { rules, table } = this.prepared!
+    const routed = this.prepared!
     this.prepared = null
     this.mapped.stopRamps()
-    this.parts.road.map(table)
+    this.parts.road.map(routed)
     this.parts.feed.publish(numbered)
-    this.mapped = { rules, table, stopRamps: followRamps(table) }
+    this.mapped = { ...routed, stopRamps: followRamps(routed.table) }
   }
 
   /** Which thread sits where, as the kernel tells. */
@@ -193,7 +181,7 @@ export class Lane {
   }
 
   snapshot(): LaneSnapshot {
-    return snapshotOf(this.parts, this.mapped.table)
+    return snapshotOf(this.parts, this.mapped)
   }
 
   /** A snapshot whose event-loop delays are those since the scrape before it; the next one begins anew. */
@@ -205,16 +193,15 @@ export class Lane {
 
   /** Which rule decides for a request of the JSON twin, and why each other one does not. Throws a Refusal. */
   explain(json: unknown): unknown {
-    const { versions } = this.parts
-    const { rules, table } = this.mapped
+    const { rules, table, versions } = this.mapped
     const explained = explainRequest(rules, requestFromJson(json).request)
     const { decision } = explained
     if (decision === null) return { ...explained, rules_version: table.version }
     const ready = versions.some(
-      (version) =>
-        version !== null &&
-        version.description.name === decision.workflow &&
-        version.description.version === decision.version,
+      ({ served }) =>
+        served !== null &&
+        served.description.name === decision.workflow &&
+        served.description.version === decision.version,
     )
     return { ...explained, decision: { ...decision, ready }, rules_version: table.version }
   }
@@ -223,11 +210,6 @@ export class Lane {
 function pinFront({ seating }: Config, lane: number, log: Log): void {
   const { error } = pinThread(seating.lanes[lane]!.front)
   if (error !== null) log.warn(`the front thread is not pinned: ${error}`)
-}
-
-/** Indexes of the pools that serve a version. */
-function readyPools({ pools }: PlacedDescription): number[] {
-  return pools.flatMap(({ state }, p) => (state === 'ready' ? [p] : []))
 }
 
 /** Resolves when it holds, or when the time is over. */

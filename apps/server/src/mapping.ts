@@ -2,7 +2,7 @@ import { codeNames } from '@millrace/base'
 import type { Table } from '@millrace/rules'
 import type { RouteMessage } from '@millrace/wire'
 import { ReplyTemplates } from './reply-templates'
-import type { ServedVersion } from './served-version'
+import type { LaneVersion, Routed } from './versions'
 
 const codes = codeNames.length
 
@@ -35,24 +35,24 @@ export class AnswerCounts {
  * it until it is answered.
  */
 export class Mapping {
+  readonly table: Table
+  /** By route. */
+  readonly versions: readonly LaneVersion[]
   /** By route: what replies say about it. */
   readonly messages: readonly RouteMessage[]
   readonly templates: ReplyTemplates
   /** By route: where its answers are counted. */
   readonly countsAt: Int32Array
 
-  /** @param versions by the repository's version index; null where the version is not ready */
-  constructor(
-    readonly table: Table,
-    versions: readonly (ServedVersion | null)[],
-    counts: AnswerCounts,
-  ) {
+  constructor({ table, versions }: Routed, counts: AnswerCounts) {
+    this.table = table
+    this.versions = versions
     this.messages = table.routes.map(({ workflow, version, rule, cell }) => {
       return { workflow, version, rule, cell, rulesVersion: table.version }
     })
     this.templates = new ReplyTemplates((route) => ({
       message: this.messages[route]!,
-      signature: versions[table.routes[route]!.versionIndex]!.description.signature,
+      signature: versions[route]!.description.signature,
     }))
     this.countsAt = Int32Array.from(table.routes, (route) => counts.begin(route))
   }

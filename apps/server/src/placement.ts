@@ -1,9 +1,6 @@
 import type { VersionDescription } from '@millrace/workflow'
-import type { Loaded, ThreadDescription } from '@millrace/worker'
+import type { ThreadDescription } from '@millrace/worker'
 import type { PoolConfig } from './config'
-import type { RoadPool } from './dispatcher'
-import { applyLimits } from './pool-limits'
-import type { ServedVersion } from './served-version'
 
 /** What became of a version on one pool. `found`: the pool does not take it, or leaves it to others. */
 export interface PoolState {
@@ -55,48 +52,6 @@ function whole(loaded: readonly VersionDescription[], pools: readonly PoolState[
   const failed = loaded.find(({ state }) => state === 'failed')
   if (failed !== undefined) return failed
   return { ...loaded[0]!, state: 'failed', reason: 'no pool takes it: see MILLRACE_POOL_<NAME>_WORKFLOWS' }
-}
-
-const gone = 'the thread that replaced one could not load it; the log says why'
-
-/** With what became of it since the lane started. */
-export function asServed(description: PlacedDescription, version: ServedVersion | null): PlacedDescription {
-  if (version === null || version.limits.length === version.placed.length) return description
-  const pools = description.pools.map((one, p): PoolState => {
-    const lost = one.state === 'ready' && !version.limits.some(({ pool }) => pool === p)
-    return lost ? { ...one, state: 'failed', reason: gone } : one
-  })
-  return version.limits.length > 0
-    ? { ...description, pools }
-    : { ...description, state: 'failed', reason: gone, pools }
-}
-
-const failed: (typeof Loaded)['failed'] = 2
-
-/**
- * Has the pools serve what their threads could load last.
- *
- * @param loaded by pool and version: what the thread that started last says of it
- * @returns versions that no pool serves any more
- */
-export function follow(
-  versions: readonly (ServedVersion | null)[],
-  pools: readonly RoadPool[],
-  loaded: readonly Uint8Array[],
-): ServedVersion[] {
-  const abandoned: ServedVersion[] = []
-  versions.forEach((version, v) => {
-    if (version === null) return
-    version.limits = version.placed.filter(({ pool }) => loaded[pool]![v] !== failed)
-    applyLimits(version)
-    if (version.limits.length === 0) abandoned.push(version)
-  })
-  pools.forEach((pool, p) => {
-    const served = versions.flatMap((version) => (version?.limits.some((limit) => limit.pool === p) ? [version] : []))
-    pool.interactive = served.map(({ interactive }) => interactive)
-    pool.bulk = served.map(({ bulk }) => bulk)
-  })
-  return abandoned
 }
 
 function isCpu({ device }: PoolConfig): boolean {

@@ -1,6 +1,6 @@
 import { Code, fnv1a64, nowUs, type Arena, type U64 } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
-import { lookUp, type Table } from '@millrace/rules'
+import { lookUp } from '@millrace/rules'
 import {
   copyInputs,
   describeFault,
@@ -20,6 +20,7 @@ import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
 import { AnswerCounts, Mapping } from './mapping'
 import { observeBatch } from './pool-limits'
 import type { ServedVersion } from './served-version'
+import type { Routed, Versions } from './versions'
 
 /** What a subject's decimal digits are hashed from: a u64 has at most 20. */
 const digitsMax = 20
@@ -30,9 +31,9 @@ const turnsMax = 4
 export interface RoadOptions {
   readonly config: Config
   readonly arena: Arena
-  /** By the repository's version index; null where the version is not ready. */
-  readonly versions: readonly (ServedVersion | null)[]
-  readonly table: Table
+  readonly versions: Versions
+  /** The rules in force. */
+  readonly routed: Routed
   /** In the order in which they are offered work. */
   readonly pools: readonly RoadPool[]
   /** Runs `turn` when this turn of the event loop has brought all its messages; `setImmediate` unless said. */
@@ -67,9 +68,9 @@ export class Road implements BatchOwner {
   private arrived = false
 
   constructor(private readonly options: RoadOptions) {
-    const { table, versions, arena, config, pools } = options
+    const { routed, versions, arena, config, pools } = options
     this.calls = new Calls(config.requestsInFlightMax)
-    const mapping = new Mapping(table, versions, this.counts)
+    const mapping = new Mapping(routed, this.counts)
     this.answers = new Answers(this.calls, arena, versions, this.counts, mapping)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, () => this.dispatch())
@@ -96,7 +97,7 @@ export class Road implements BatchOwner {
   /** Serves what the view holds. */
   private serveVerified(caller: Caller, item: number, dryRun: boolean): void {
     const { view, matched, calls } = this
-    const { config, versions } = this.options
+    const { config } = this.options
     const { mapping } = this
     const route = this.lookUp()
     if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
@@ -110,7 +111,7 @@ export class Road implements BatchOwner {
       )
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
-    const version = versions[mapping.table.routes[route]!.versionIndex]!
+    const version = mapping.versions[route]!.served
     if (version === null || version.limits.length === 0)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
     if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.atOnce(caller, item, route, Code.OK, '')
@@ -141,9 +142,9 @@ export class Road implements BatchOwner {
     this.admitParts(call, version, queue, rows, now)
   }
 
-  /** From here on requests are decided by `table`; those that are under way keep what decided them. */
-  map(table: Table): void {
-    this.answers.mapping = new Mapping(table, this.options.versions, this.counts)
+  /** From here on requests are decided by other rules; those that are under way keep what decided them. */
+  map(routed: Routed): void {
+    this.answers.mapping = new Mapping(routed, this.counts)
   }
 
   /** The route that a message would take, or -1; for those who must know the signature before they can ask. */
@@ -159,12 +160,12 @@ export class Road implements BatchOwner {
 
   /** The version of a route, or null while it is not ready. */
   versionOf(route: number): ServedVersion | null {
-    return this.options.versions[this.mapping.table.routes[route]!.versionIndex] ?? null
+    return this.mapping.versions[route]!.served
   }
 
   ran(batch: Batch): void {
     this.nowUs = nowUs()
-    observeBatch(this.options.versions[batch.queue.id]!, batch, this.words, this.nowUs, this.calls)
+    observeBatch(this.options.versions.of(batch), batch, this.words, this.nowUs, this.calls)
     this.answers.batchRan(batch, this.nowUs)
     batch.queue.free(batch)
     this.dispatcher.dispatch(this.nowUs)

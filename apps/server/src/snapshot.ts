@@ -1,9 +1,10 @@
 import { codeNames, type Buckets } from '@millrace/base'
 import type { Table } from '@millrace/rules'
 import type { LaneParts } from './lane'
-import { asServed, type PlacedDescription } from './placement'
+import type { PlacedDescription } from './placement'
 import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
+import type { Routed } from './versions'
 
 /** A histogram as plain data: `counts` has one entry more than `bounds` (above all bounds). */
 export interface HistogramSnapshot {
@@ -76,10 +77,11 @@ export interface LaneSnapshot {
 }
 
 /** The numbers of this moment. */
-export function snapshotOf(parts: LaneParts, table: Table): LaneSnapshot {
-  const { index, config, arena, descriptions, versions, pools, road, transport, eventLoop } = parts
-  const notReady = notReadyOf(parts, table)
-  const served = versions.filter((version) => version !== null)
+export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
+  const { index, config, arena, versions, pools, road, transport, eventLoop } = parts
+  const notReady = notReadyOf(parts, mapped)
+  const { table } = mapped
+  const served = versions.all.flatMap(({ served }) => served ?? [])
   const named = (version: ServedVersion): { workflow: string; version: number } => {
     return { workflow: version.description.name, version: version.description.version }
   }
@@ -138,7 +140,7 @@ export function snapshotOf(parts: LaneParts, table: Table): LaneSnapshot {
       max: eventLoop.max / 1000,
     },
     rssBytes: process.memoryUsage.rss(),
-    workflows: descriptions.map((description, v) => asServed(description, versions[v] ?? null)),
+    workflows: versions.describe(),
   }
 }
 
@@ -151,14 +153,14 @@ function objectivesOf(table: Table): Record<string, string[]> {
   return versions
 }
 
-function notReadyOf({ road, versions, descriptions, pools }: LaneParts, table: Table): string[] {
+function notReadyOf({ road, pools }: LaneParts, { versions }: Routed): string[] {
   const reasons = new Set<string>()
   if (road.draining) reasons.add('the lane drains')
-  for (const { workflow, version, versionIndex } of table.routes)
-    if (versions[versionIndex] === null)
-      reasons.add(`${workflow}@${version} failed: ${descriptions[versionIndex]!.reason}`)
-    else if (versions[versionIndex]!.limits.length === 0)
-      reasons.add(`${workflow}@${version}: no pool can load it again; the log says why`)
+  for (const { description, served } of versions) {
+    const label = `${description.name}@${description.version}`
+    if (served === null) reasons.add(`${label} failed: ${description.reason}`)
+    else if (served.limits.length === 0) reasons.add(`${label}: no pool can load it again; the log says why`)
+  }
   for (const { pool } of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
   return [...reasons]
 }
