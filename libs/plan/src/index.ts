@@ -1,0 +1,10 @@
+export {
+  profileSchema,
+  transports,
+  type EngineCurve,
+  type FrontCost,
+  type Profile,
+  type ProfiledObjective,
+  type ServicePoint,
+  type TransportName,
+} from './profile'
