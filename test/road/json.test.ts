@@ -132,7 +132,7 @@ const crash = (how: string): [Json, RequestMessage, Inputs] => [
 
 test.each<[string, Json, RequestMessage, Inputs]>([
   ['NOT_FOUND', { objective: 'nothing', inputs: {} }, { objective: 'nothing' }, {}],
-  ['PERMISSION_DENIED', { ...asked, override: { version: 1 } }, { objective: 'slow', override: { version: 1 } }, row],
+  ['PERMISSION_DENIED', { ...asked, override: { cell: 'a' } }, { objective: 'slow', override: { cell: 'a' } }, row],
   ['FAILED_PRECONDITION', ...crash('refuse')],
   ['INVALID_ARGUMENT', ...crash('unheard of')],
   ['INTERNAL', ...crash('throw')],

@@ -1,7 +1,7 @@
 import type { RulesFile } from '@millrace/rules'
 import { explainRequest, repositoryRules } from '@millrace/server'
 import { readRepository } from '@millrace/workflow'
-import { requestFromJson, type AttributeValue, type RequestMessage } from '@millrace/wire'
+import { requestFromJson, type AttributeValue, type OverrideMessage, type RequestMessage } from '@millrace/wire'
 import { repositoryPath } from './configuration'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
@@ -11,6 +11,8 @@ export interface ExplainOptions {
   readonly subject?: string
   /** `name=value` each. */
   readonly context?: readonly string[]
+  /** A version, `price@2`, or a cell, `treatment` or `experiment/treatment`. */
+  readonly override?: string
   /** ISO 8601: as the rules decide then. */
   readonly at?: string
   readonly repository?: string
@@ -21,14 +23,17 @@ export interface ExplainOptions {
 export async function explain(file: string | undefined, options: ExplainOptions): Promise<number> {
   const rules = await repositoryRules(readRepository(repositoryPath(options.repository)))
   const explained = explainRequest(rules, asked(file, options, rules), timeOf(options.at))
-  const { decision, objective, rules: steps } = explained
+  const { decision, objective, refusal, rules: steps } = explained
   if (options.json === true) printJson(explained)
-  else if (decision === null) {
+  else if (decision === null && refusal === null) {
     const names = Object.keys(rules.objectives).join(', ')
     print(`${paint('red', 'none')}: there is no objective '${objective ?? ''}'; there are ${names}`)
   } else {
-    const cell = decision.cell === null ? '' : `, cell ${decision.cell}`
-    print(`${paint('green', `${decision.workflow}@${decision.version}`)} by rule ${decision.rule}${cell}\n`)
+    if (decision === null) print(`${paint('red', refusal!.code)}: ${refusal!.message}\n`)
+    else {
+      const cell = decision.cell === null ? '' : `, cell ${decision.cell}`
+      print(`${paint('green', `${decision.workflow}@${decision.version}`)} by rule ${decision.rule}${cell}\n`)
+    }
     print(
       table([
         ['rule', 'kind', 'decides', 'because'],
@@ -45,7 +50,15 @@ function asked(file: string | undefined, options: ExplainOptions, rules: RulesFi
   if (objective === undefined && request.objectiveHash === undefined)
     throw new UsageError('name a request file that has an objective, or --objective')
   const context = { ...request.context, ...contextOf(options.context ?? [], rules) }
-  return { ...request, objective, subject: options.subject ?? request.subject, context }
+  const override = options.override === undefined ? request.override : overrideOf(options.override)
+  return { ...request, objective, subject: options.subject ?? request.subject, context, override }
+}
+
+function overrideOf(text: string): OverrideMessage {
+  const version = /^(.+)@(\d+)$/.exec(text)
+  if (version !== null) return { workflow: version[1]!, version: Number(version[2]) }
+  const at = text.indexOf('/')
+  return at < 0 ? { cell: text } : { cell: text.slice(at + 1), experiment: text.slice(0, at) }
 }
 
 /** As the rules declare their attributes: `age=18` is a number where age is one. */

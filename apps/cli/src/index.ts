@@ -87,6 +87,7 @@ export function main(argv: readonly string[]): void {
     .option('-o, --objective <name>', 'instead of a file, or over its own')
     .option('-s, --subject <id>', 'who experiments allocate by')
     .option('-c, --context <name=value...>', 'attributes of the context')
+    .option('--override <what>', 'asks for a version, price@2, or a cell, treatment or experiment/treatment')
     .option('--at <time>', 'as the rules decide then, such as 2026-11-24T09:00:00Z')
     .option(...repository)
     .option(...json)

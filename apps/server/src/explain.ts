@@ -1,3 +1,4 @@
+import { codeNames } from '@millrace/base'
 import { explain, objectiveHash, type Decision, type Rules, type Step } from '@millrace/rules'
 import type { RequestMessage } from '@millrace/wire'
 
@@ -5,8 +6,10 @@ import type { RequestMessage } from '@millrace/wire'
 export interface ExplainedRequest {
   readonly objective: string | null
   readonly subject: string | null
-  /** Null for an objective that is not served. */
+  /** Null for an objective that is not served, and for an override that is refused. */
   readonly decision: (Omit<Decision, 'workflow'> & { readonly workflow: string; readonly version: number }) | null
+  /** Why an override is refused; else null. */
+  readonly refusal: { readonly code: string; readonly message: string } | null
   readonly rules: readonly Step[]
 }
 
@@ -14,11 +17,13 @@ export interface ExplainedRequest {
 export function explainRequest(rules: Rules, request: RequestMessage, nowMs = Date.now()): ExplainedRequest {
   const objective = objectiveOf(rules, request)
   const subject = request.subject === undefined ? null : String(request.subject)
-  const { decision, steps } =
+  const { context = {}, override = null } = request
+  const { decision, refusal, steps } =
     objective === null
-      ? { decision: null, steps: [] }
-      : explain(rules, { objective, subject, context: request.context ?? {}, nowMs })
-  const asked = { objective, subject, rules: steps }
+      ? { decision: null, refusal: null, steps: [] }
+      : explain(rules, { objective, subject, context, override, nowMs })
+  const refused = refusal === null ? null : { code: codeNames[refusal.code]!, message: refusal.message }
+  const asked = { objective, subject, refusal: refused, rules: steps }
   if (decision === null) return { ...asked, decision }
   const at = decision.workflow.lastIndexOf('@')
   const workflow = decision.workflow.slice(0, at)

@@ -193,8 +193,8 @@ export class Lane {
 
   /** Which rule decides for a request of the JSON twin, and why each other one does not. Throws a Refusal. */
   explain(json: unknown): unknown {
-    const { rules, table, versions } = this.mapped
-    const explained = explainRequest(rules, requestFromJson(json).request)
+    const { table, versions } = this.mapped
+    const explained = explainRequest(table.rules, requestFromJson(json).request)
     const { decision } = explained
     if (decision === null) return { ...explained, rules_version: table.version }
     const ready = versions.some(

@@ -41,9 +41,7 @@ export function checkedRules(json: unknown): Rules {
 
 /** What the language has and servers of this release do not do: refused rather than passed over. */
 function notYet(rules: Rules): string[] {
-  const lists = (['shadows', 'overrides', 'enrichments', 'limits'] as const).filter(
-    (list) => (rules[list] ?? []).length > 0,
-  )
+  const lists = (['shadows', 'enrichments', 'limits'] as const).filter((list) => (rules[list] ?? []).length > 0)
   const stops = (rules.canaries ?? []).flatMap(({ stop }, i) => (stop === undefined ? [] : [`$.canaries[${i}].stop`]))
   return [...lists.map((list) => `$.${list}`), ...stops].map((path) => `${path}: this release does not apply it yet`)
 }

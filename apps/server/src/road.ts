@@ -1,13 +1,15 @@
 import { Code, fnv1a64, nowUs, type Arena, type U64 } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
-import { lookUp } from '@millrace/rules'
+import { lookUp, NoRoute, objectiveOf, refuseOverride } from '@millrace/rules'
 import {
+  contextOf,
   copyInputs,
   describeFault,
   Flag,
   heapBytesOf,
   Matched,
   matchInputs,
+  overrideOf,
   RequestView,
   textAt,
   verifyRequest,
@@ -100,15 +102,8 @@ export class Road implements BatchOwner {
     const { config } = this.options
     const { mapping } = this
     const route = this.lookUp()
+    if (route === NoRoute.REFUSED) return this.refuseOverride(caller, item)
     if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
-    if (view.overrideBegin !== 0)
-      return this.atOnce(
-        caller,
-        item,
-        route,
-        Code.PERMISSION_DENIED,
-        'override: no caller is allowed it on this server',
-      )
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
     const version = mapping.versions[route]!.served
@@ -147,7 +142,7 @@ export class Road implements BatchOwner {
     this.answers.mapping = new Mapping(routed, this.counts)
   }
 
-  /** The route that a message would take, or -1; for those who must know the signature before they can ask. */
+  /** The route that a message would take, or less than 0; for those who must know the signature before they can ask. */
   routeOf(message: Uint8Array): number {
     if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, this.view)) return -1
     return this.lookUp()
@@ -312,6 +307,19 @@ export class Road implements BatchOwner {
   /** Answers what the view holds without running it. */
   private atOnce(caller: Caller, item: number, route: number, code: Code, message: string): void {
     this.answers.atOnce(caller, item, this.viewId(), route, code, message)
+  }
+
+  private refuseOverride(caller: Caller, item: number): void {
+    const { view, options, mapping } = this
+    const { rules } = mapping.table
+    const asked = overrideOf(view)!
+    const { code, message } = refuseOverride(rules, objectiveOf(mapping.table, view)!, contextOf(view), asked)
+    const isThere =
+      !('version' in asked) ||
+      options.versions.all.some(
+        ({ description: { name, version } }) => name === asked.workflow && version === asked.version,
+      )
+    this.atOnce(caller, item, -1, code, isThere ? message : `${message}; this server has no such version`)
   }
 
   private viewId(): bigint {

@@ -153,10 +153,12 @@ function objectivesOf(table: Table): Record<string, string[]> {
   return versions
 }
 
-function notReadyOf({ road, pools }: LaneParts, { versions }: Routed): string[] {
+/** A version that is only had by override does not keep a lane from being ready. */
+function notReadyOf({ road, pools }: LaneParts, { table, versions }: Routed): string[] {
   const reasons = new Set<string>()
   if (road.draining) reasons.add('the lane drains')
-  for (const { description, served } of versions) {
+  for (const [route, { description, served }] of versions.entries()) {
+    if (table.routes[route]!.kind === 'override') continue
     const label = `${description.name}@${description.version}`
     if (served === null) reasons.add(`${label} failed: ${description.reason}`)
     else if (served.limits.length === 0) reasons.add(`${label}: no pool can load it again; the log says why`)

@@ -20,7 +20,6 @@ export interface LaneVersion {
 
 /** Rules with the versions that they route to. */
 export interface Routed {
-  readonly rules: Rules
   readonly table: Table
   /** By route of the table. */
   readonly versions: readonly LaneVersion[]
@@ -63,7 +62,7 @@ export class Versions {
     const { all } = this
     const named = all.map(({ description }) => description)
     const table = compileRules(rules, named, rulesVersion)
-    return { rules, table, versions: table.routes.map(({ versionIndex }) => all[versionIndex]!) }
+    return { table, versions: table.routes.map(({ versionIndex }) => all[versionIndex]!) }
   }
 
   /**

@@ -5,6 +5,7 @@ import {
   encodeRequest,
   encodeRequestList,
   type AttributeValue,
+  type OverrideMessage,
   type ReplyMessage,
   type RouteMessage,
   type TimingsMessage,
@@ -35,6 +36,8 @@ export interface ScoreRequest {
   readonly subject?: string | number | bigint
   readonly context?: Readonly<Record<string, AttributeValue>>
   readonly inputs: Readonly<Record<string, InputValue>>
+  /** A version or a cell against the rules, for those whom they allow it; else rejected with PERMISSION_DENIED. */
+  readonly override?: OverrideMessage
   /** Milliseconds until the answer is worth nothing; told to the server, and kept here. */
   readonly deadlineMs?: number
   readonly priority?: 'interactive' | 'bulk'
@@ -126,7 +129,7 @@ export class Client {
   }
 
   private encode(request: ScoreRequest, id: bigint, dryRun: boolean): Uint8Array {
-    const { objective, subject, context, inputs, deadlineMs, priority, timings } = request
+    const { objective, subject, context, inputs, override, deadlineMs, priority, timings } = request
     return encodeRequest({
       id,
       objectiveHash: this.hashOf(objective),
@@ -135,6 +138,7 @@ export class Client {
       inputs: Object.entries(inputs).map(([name, value]) => toColumn(name, value)),
       deadlineUs: deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs * 1000)),
       priority,
+      override,
       timings,
       dryRun,
     })

@@ -2,17 +2,20 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
+import { codeNames } from '@millrace/base'
 import {
   advance,
   compileRules,
   lookUp,
+  NoRoute,
   parseRules,
   PlainAsker,
+  refuseOverride,
   versionsNamed,
   type RulesFile,
   type Table,
 } from '@millrace/rules'
-import type { AttributeValue, RouteMessage } from '@millrace/wire'
+import type { AttributeValue, OverrideMessage, RouteMessage } from '@millrace/wire'
 import { ScoreError } from './score-error'
 
 export interface DeciderOptions {
@@ -29,6 +32,7 @@ export interface DeciderRequest {
   readonly objective: string
   readonly subject?: string | bigint | null
   readonly context?: Readonly<Record<string, AttributeValue>>
+  readonly override?: OverrideMessage | null
 }
 
 /** What a server tells, and what the file keeps. */
@@ -104,10 +108,18 @@ export class Decider {
     return this.connected ? 0 : Date.now() - this.heardMs
   }
 
-  /** What answers a request; null for an objective that is not known. */
-  decide({ objective, subject, context }: DeciderRequest): RouteMessage | null {
+  /**
+   * What answers a request; null for an objective that is not known.
+   *
+   * Throws a ScoreError, as the server refuses, for an override that the rules do not allow.
+   */
+  decide({ objective, subject, context = noContext, override = null }: DeciderRequest): RouteMessage | null {
     const table = this.table!
-    const route = lookUp(table, this.asker.set(objective, subject, context ?? noContext))
+    const route = lookUp(table, this.asker.set(objective, subject, context, override))
+    if (route === NoRoute.REFUSED) {
+      const { code, message } = refuseOverride(table.rules, objective, context, override!)
+      throw new ScoreError(codeNames[code]!, message)
+    }
     if (route < 0) return null
     const { workflow, version, rule, cell } = table.routes[route]!
     return { workflow, version, rule, cell, rulesVersion: table.version }

@@ -1,5 +1,6 @@
 import { contextMax, fnv1a64, type U64 } from '@millrace/base'
 import type { AttributeValue } from './condition'
+import type { PlainOverride } from './override'
 import type { Ask } from './table'
 
 const encoder = new TextEncoder()
@@ -15,6 +16,12 @@ export class PlainAsker implements Ask {
   subjectWords = this.words
   subjectBegin = 0
   subjectLength = 0
+  overrideKind = 0
+  overrideBegin = 0
+  overrideLength = 0
+  overrideVersion = 0
+  overrideExperimentBegin = 0
+  overrideExperimentLength = 0
   contextCount = 0
   readonly contextNameBegin = new Int32Array(contextMax)
   readonly contextNameLength = new Int32Array(contextMax)
@@ -35,6 +42,7 @@ export class PlainAsker implements Ask {
     objective: string,
     subject: string | bigint | null | undefined,
     context: Readonly<Record<string, AttributeValue>>,
+    override?: PlainOverride | null,
   ): this {
     this.end = 0
     const begin = this.put(objective)
@@ -46,8 +54,20 @@ export class PlainAsker implements Ask {
     this.subjectLength = this.written
     this.contextCount = 0
     for (const name in context) this.attribute(name, context[name]!)
+    this.overrideKind = 0
+    if (override !== undefined && override !== null) this.override(override)
     this.subjectWords = this.words
     return this
+  }
+
+  private override(asked: PlainOverride): void {
+    const ofVersion = 'version' in asked
+    this.overrideKind = ofVersion ? 1 : 2
+    this.overrideBegin = this.put(ofVersion ? asked.workflow : asked.cell)
+    this.overrideLength = this.written
+    this.overrideVersion = ofVersion ? asked.version : 0
+    this.overrideExperimentBegin = this.put(ofVersion ? '' : (asked.experiment ?? ''))
+    this.overrideExperimentLength = this.written
   }
 
   private attribute(name: string, value: AttributeValue): void {

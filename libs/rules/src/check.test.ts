@@ -143,6 +143,15 @@ test.each<[string, object, RegExp]>([
     { overrides: [{ id: 'o', objectives: ['price'], when: { tenant: 'a' }, experiments: ['x'] }] },
     /experiments\[0\]: there is no experiment x/,
   ],
+  [
+    'an override of an experiment of other objectives',
+    {
+      objectives: { price: { default: 'price@1' }, cost: { default: 'price@1' } },
+      experiments: [experiment()],
+      overrides: [{ id: 'o', objectives: ['cost'], when: { tenant: 'a' }, experiments: ['e'] }],
+    },
+    /^\$\.overrides\[0\]\.experiments\[0\]: e is for none/,
+  ],
   ['a limit of nothing', { limits: [{ id: 'l' }] }, /^\$\.limits\[0\]: limits nothing/],
 ])('%s is refused with its place', (_, parts, message) => {
   expect(problems(rules(parts))).toEqual(expect.arrayContaining([expect.stringMatching(message)]))

@@ -138,13 +138,16 @@ function checkExperiments(rules: Rules, kinds: Readonly<Record<string, Attribute
 }
 
 function checkOverrides(rules: Rules, problems: string[]): void {
-  const experiments = (rules.experiments ?? []).map(({ id }) => id)
-  for (const [i, { workflows, experiments: named }] of (rules.overrides ?? []).entries()) {
+  for (const [i, { workflows, experiments: named, objectives }] of (rules.overrides ?? []).entries()) {
     const path = `$.overrides[${i}]`
     if (workflows === undefined && named === undefined)
       problems.push(`${path}: allows nothing: give workflows or experiments`)
-    for (const [e, id] of (named ?? []).entries())
-      if (!experiments.includes(id)) problems.push(`${path}.experiments[${e}]: there is no experiment ${id}`)
+    for (const [e, id] of (named ?? []).entries()) {
+      const experiment = rules.experiments?.find((one) => one.id === id)
+      if (experiment === undefined) problems.push(`${path}.experiments[${e}]: there is no experiment ${id}`)
+      else if (!experiment.objectives.some((objective) => objectives.includes(objective)))
+        problems.push(`${path}.experiments[${e}]: ${id} is for none of the objectives of this override`)
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { defaultCell } from './interpret'
 import { Op } from './program'
 import {
   attributesOf,
+  experimentsWith,
   rulesFor,
   workflowOf,
   type Canary,
@@ -32,7 +33,7 @@ export function compileRules(
 ): Table {
   const compiler = new Compiler(rules, versions)
   const objectives = Object.keys(rules.objectives)
-  for (const objective of objectives) compiler.objective(objective)
+  objectives.forEach((objective, place) => compiler.objective(objective, place))
   return compiler.finish(objectives, rulesVersion, nowMs)
 }
 
@@ -57,23 +58,20 @@ class Compiler {
     this.pool = new Pool(this.program, attributesOf(rules))
   }
 
-  objective(objective: string): void {
+  objective(objective: string, place: number): void {
     const { rules, program } = this
     // Literals and sets lie between the objectives: what is under way is written when it is whole.
     const shadows = this.shadowRecords(objective)
+    const overrides = this.overrideRecords(objective)
     const records = this.decidingRecords(objective)
-    let shadowsAt = 0
-    if (shadows.words.length > 0) {
-      shadowsAt = program.length
-      shadows.end()
-      this.write(shadows)
-    }
+    const shadowsAt = this.apart(shadows)
+    const overridesAt = this.apart(overrides)
     this.enter(objective, program.length)
     const asks = [...rulesFor(rules.conditions, objective), ...rulesFor(rules.experiments, objective)]
     const contexts = [...asks, ...rulesFor(rules.canaries, objective)].some(
       (rule) => rule.when !== undefined || ('cell_from' in rule && rule.cell_from !== undefined),
     )
-    program.push(shadowsAt, contexts ? 1 : 0)
+    program.push(place, shadowsAt, overridesAt, contexts ? 1 : 0)
     this.write(records)
   }
 
@@ -82,6 +80,7 @@ class Compiler {
     if (this.problems.size > 0) throw new RulesError([...this.problems])
     const table: Table = {
       version,
+      rules: this.rules,
       objectives,
       routes: this.routes,
       shadows: this.shadows,
@@ -171,6 +170,30 @@ class Compiler {
     return records
   }
 
+  private overrideRecords(objective: string): Records {
+    const { rules, pool } = this
+    const records = new Records()
+    for (const override of rulesFor(rules.overrides, objective))
+      this.when(records, override.when, () => {
+        const path = `$.overrides[${rules.overrides!.indexOf(override)}]`
+        override.workflows?.forEach((reference, w) => {
+          const route = this.route(`${path}.workflows[${w}]`, reference, objective, override.id, 'override')
+          const { workflow, version } = this.routes[route]!
+          records.add(Op.VERSION, pool.literal(workflow), version, route)
+        })
+        for (const experiment of rulesFor(rules.experiments, objective)) {
+          if (override.experiments?.includes(experiment.id) !== true) continue
+          experiment.cells.forEach(({ name }, c) => {
+            const reference = workflowOf(rules, experiment, c, objective)
+            const route = this.route(path, reference, objective, override.id, 'override', name)
+            const alone = experimentsWith(rules, objective, name).length === 1 ? 1 : 0
+            records.add(Op.CELL, pool.literal(name), pool.literal(experiment.id), alone, route)
+          })
+        }
+      })
+    return records
+  }
+
   private when(records: Records, condition: Condition | undefined, body: () => void): void {
     if (condition === undefined) return body()
     const jump = records.jump(Op.WHEN, 0, later, ...compileCondition(condition, this.pool))
@@ -204,6 +227,15 @@ class Compiler {
       version: Number(reference.slice(at + 1)),
       versionIndex: versionIndex ?? -1,
     }
+  }
+
+  /** Where records lie that are not among those of an objective that decide; 0 when there are none. */
+  private apart(records: Records): number {
+    if (records.words.length === 0) return 0
+    const begin = this.program.length
+    records.end()
+    this.write(records)
+    return begin
   }
 
   /** Into the objectives by their hashes. */

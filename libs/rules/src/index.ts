@@ -5,6 +5,16 @@ export { compileRules } from './compile'
 export type { AttributeValue, Context } from './condition'
 export { explain, shadowsOf, type Decision, type Explanation, type PlainAsk, type Step } from './interpret'
 export { murmur3Words } from './murmur3-words'
+export { refuseOverride, type PlainOverride } from './override'
 export { advance } from './ramp'
 export { rulesSchema, versionsNamed, type Condition, type Rules, type RulesFile } from './rules'
-export { lookUp, lookUpShadows, type Ask, type Route, type ShadowRoute, type Table } from './table'
+export {
+  lookUp,
+  lookUpShadows,
+  NoRoute,
+  objectiveOf,
+  type Ask,
+  type Route,
+  type ShadowRoute,
+  type Table,
+} from './table'

@@ -1,5 +1,7 @@
+import type { Refusal } from '@millrace/base'
 import { bucketOf, bucketsOf, cellOf, groupSalt, percentAt, shareSalt } from './allocate'
 import { describe, holds, valueOf, type Context } from './condition'
+import { askOverride, refuseOverride, type PlainOverride } from './override'
 import { attributesOf, rulesFor, workflowOf, type Canary, type Condition, type Experiment, type Rules } from './rules'
 
 /** A request as the rules see it, in plain values. */
@@ -8,6 +10,8 @@ export interface PlainAsk {
   /** Numbers as their decimal digits; null or empty: none. */
   readonly subject: string | null
   readonly context: Context
+  /** Null or left out: it asks for none. */
+  readonly override?: PlainOverride | null
   /** When, ms since 1970: canaries ramp. */
   readonly nowMs: number
 }
@@ -22,7 +26,7 @@ export interface Decision {
 /** One rule that was asked, and what it said. */
 export interface Step {
   readonly rule: string
-  readonly kind: 'condition' | 'holdout' | 'experiment' | 'canary' | 'default'
+  readonly kind: 'override' | 'condition' | 'holdout' | 'experiment' | 'canary' | 'default'
   /** It decided; for a holdout: the subject is held out. */
   readonly matched: boolean
   readonly reason: string
@@ -33,8 +37,10 @@ export interface Step {
 }
 
 export interface Explanation {
-  /** Null for an objective that is not known. */
+  /** Null for an objective that is not known, and for an override that is refused. */
   readonly decision: Decision | null
+  /** Why an override is refused; else null. */
+  readonly refusal: Refusal | null
   /** In the order in which they were asked. */
   readonly steps: readonly Step[]
 }
@@ -45,18 +51,29 @@ export interface Explanation {
  */
 export function explain(rules: Rules, ask: PlainAsk): Explanation {
   const { objective } = ask
-  if (!Object.hasOwn(rules.objectives, objective)) return { decision: null, steps: [] }
+  if (!Object.hasOwn(rules.objectives, objective)) return { decision: null, refusal: null, steps: [] }
   const steps: Step[] = []
   let decision: Decision | null = null
+  let refusal: Refusal | null = null
   let heldOutBy: string | null = null
   const take = (step: Step, cell: string | null = null): void => {
-    if (decision !== null) {
-      steps.push({ rule: step.rule, kind: step.kind, matched: false, reason: `${decision.rule} decided before it` })
+    if (decision !== null || refusal !== null) {
+      const reason = decision === null ? 'the override is refused' : `${decision.rule} decided before it`
+      steps.push(no(step.rule, step.kind, reason))
       return
     }
     steps.push(step)
     if (step.matched && step.workflow !== undefined) decision = { workflow: step.workflow, rule: step.rule, cell }
   }
+
+  const asked = ask.override ?? null
+  for (const override of rulesFor(rules.overrides, objective)) {
+    const { reason, given } = askOverride(rules, override, objective, ask.context, asked)
+    const { workflow, cell = null } = given ?? {}
+    const step = { rule: override.id, kind: 'override', matched: workflow !== undefined, reason } as const
+    take({ ...step, ...(workflow !== undefined && { workflow }), ...(cell !== null && { cell }) }, cell)
+  }
+  if (asked !== null && decision === null) refusal = refuseOverride(rules, objective, ask.context, asked)
 
   for (const { id, when, workflow } of rulesFor(rules.conditions, objective)) {
     const matched = holds(when, ask.context, attributesOf(rules))
@@ -78,7 +95,7 @@ export function explain(rules: Rules, ask: PlainAsk): Explanation {
   for (const canary of rulesFor(rules.canaries, objective)) take(canaryStep(rules, canary, ask))
   const workflow = rules.objectives[objective]!.default
   take({ rule: 'default', kind: 'default', matched: true, reason: 'no rule before it decided', workflow })
-  return { decision, steps }
+  return { decision, refusal, steps }
 }
 
 /** The shadows of an objective whose conditions hold; a share of the requests is copied to each. */

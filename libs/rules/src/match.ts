@@ -109,7 +109,7 @@ function following(at: number, width: number, set: number, mask: number): number
 }
 
 /** Whether the literal is the text of `bytes` bytes at `from`; what follows a text in its last word does not count. */
-function equals(program: Int32Array, literal: number, words: Uint32Array, from: number, bytes: number): boolean {
+export function equals(program: Int32Array, literal: number, words: Uint32Array, from: number, bytes: number): boolean {
   if (program[literal] !== bytes) return false
   const whole = bytes >>> 2
   const word = from >>> 2

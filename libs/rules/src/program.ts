@@ -3,8 +3,9 @@
  *
  *   [mask] [lo hi begin]...     objectives, open addressing by (lo ^ hi) & mask; begin 0 is an empty slot
  *   [mask] [hash literal slot]  attributes that conditions ask for, by hash & mask; literal 0 is empty
- *   [shadows context] records   of one objective; `shadows`: where the records of its shadows begin, or 0;
- *                               `context`: 1 when a record asks for an attribute
+ *   [objective shadows overrides context] records
+ *                               of one objective, its place in the file; `shadows`, `overrides`: where their records begin, or 0; `context`:
+ *                               1 when a record that decides asks for an attribute
  *   [bytes words...]            literals: UTF-8 in little-endian words, the last one filled with zeros
  *   [mask] [hash literal]...    sets of texts, by hash & mask; literal 0 is empty
  *
@@ -28,6 +29,10 @@ export const Op = {
   GIVEN: 6,
   /** [shadow, last draw]: a request is copied when its draw is not above it. */
   SHADOW: 7,
+  /** [workflow, version, route]: decides where this version is asked for; the workflow is a literal. */
+  VERSION: 8,
+  /** [cell, experiment, alone, route]: decides where this cell is asked for; `alone`: 1 when its name says which. */
+  CELL: 9,
 } as const
 
 /** A condition is [opcode, length, ...]. */

@@ -12,6 +12,7 @@ import {
   PlainAsker,
   rulesOf,
   type Context,
+  type PlainOverride,
   type RulesFile,
 } from './index'
 
@@ -21,6 +22,7 @@ interface Asked {
   readonly objective: string
   readonly subject?: string
   readonly context?: Context
+  readonly override?: PlainOverride
   readonly at?: string
 }
 
@@ -44,14 +46,14 @@ test.each(examples)('example %# decides as the page says', ({ rules: file, rows 
   const versions = [...named].map((one) => ({ name: one.split('@')[0]!, version: Number(one.split('@')[1]) }))
   const table = compileRules(rules, versions, 1)
   for (const [, json, workflow, rule, cell] of rows) {
-    const { objective, subject = null, context = {}, at } = JSON.parse(json!) as Asked
+    const { objective, subject = null, context = {}, override = null, at } = JSON.parse(json!) as Asked
     const nowMs = at === undefined ? Date.now() : Date.parse(at)
     const plain = (value: string): string | null => (value === '' ? null : value.replaceAll('`', ''))
     const expected =
       workflow === 'nobody' ? null : { workflow: plain(workflow!), rule: plain(rule!), cell: plain(cell!) }
-    expect([json, explain(rules, { objective, subject, context, nowMs }).decision]).toEqual([json, expected])
+    expect([json, explain(rules, { objective, subject, context, override, nowMs }).decision]).toEqual([json, expected])
     advance(table, nowMs)
-    const route = table.routes[lookUp(table, asker.set(objective, subject, context))]
+    const route = table.routes[lookUp(table, asker.set(objective, subject, context, override))]
     expect(route === undefined ? null : `${route.workflow}@${route.version}`).toBe(expected?.workflow ?? null)
   }
 })

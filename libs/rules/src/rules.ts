@@ -183,6 +183,7 @@ export type RulesFile = z.input<typeof rulesSchema>
 
 export type Experiment = NonNullable<Rules['experiments']>[number]
 export type Canary = NonNullable<Rules['canaries']>[number]
+export type Override = NonNullable<Rules['overrides']>[number]
 export type Shadow = NonNullable<Rules['shadows']>[number]
 export type AttributeKind = z.infer<typeof kind>
 
@@ -212,6 +213,11 @@ export function rulesFor<R extends { readonly objectives: readonly string[] }>(
   objective: string,
 ): readonly R[] {
   return (rules ?? []).filter((rule) => rule.objectives.includes(objective))
+}
+
+/** The experiments of an objective that have a cell of this name. */
+export function experimentsWith(rules: Rules, objective: string, cell: string): readonly Experiment[] {
+  return rulesFor(rules.experiments, objective).filter(({ cells }) => cells.some(({ name }) => name === cell))
 }
 
 /** Every workflow version that a file names, once, in order of appearance. */

@@ -7,6 +7,7 @@ import {
   explain,
   lookUp,
   lookUpShadows,
+  NoRoute,
   objectiveHash,
   parseRules,
   PlainAsker,
@@ -22,8 +23,12 @@ const casesOfRules = 500
 const asker = new PlainAsker()
 const into = new Int32Array(16)
 
-function routeOf(table: Table, { objective, subject, context }: PlainAsk): Table['routes'][number] | undefined {
-  return table.routes[lookUp(table, asker.set(objective, subject, context))]
+function indexOf(table: Table, { objective, subject, context, override }: PlainAsk): number {
+  return lookUp(table, asker.set(objective, subject, context, override))
+}
+
+function routeOf(table: Table, ask: PlainAsk): Table['routes'][number] | undefined {
+  return table.routes[indexOf(table, ask)]
 }
 
 test(`the table decides as the interpreter does: ${cases} cases`, () => {
@@ -38,10 +43,12 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
       // One clock, that goes back as well: what a ramp set stays until it is told the time.
       const ask = { ...random.ask(), ...(i % 10 === 0 ? {} : { nowMs: 0 }) }
       advance(table, ask.nowMs)
-      const { decision, steps } = explain(rules, ask)
-      const route = routeOf(table, ask)
+      const { decision, refusal, steps } = explain(rules, ask)
+      const at = indexOf(table, ask)
+      const route = table.routes[at]
       const found = route && { workflow: `${route.workflow}@${route.version}`, rule: route.rule, cell: route.cell }
-      if (JSON.stringify(found ?? null) !== JSON.stringify(decision))
+      const agreed = JSON.stringify(found ?? null) === JSON.stringify(decision)
+      if (!agreed || (at === NoRoute.REFUSED) !== (refusal !== null))
         throw new Error(
           `seed ${run}: the table says ${JSON.stringify(found)}, the interpreter ${JSON.stringify(decision)}\n` +
             `${JSON.stringify(ask)}\n${JSON.stringify(steps, null, 1)}\n${JSON.stringify(rules, null, 1)}`,
@@ -54,7 +61,8 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
       const expected = shadowsOf(rules, ask, draw)
       if (copied.join() !== expected.join())
         throw new Error(`seed ${run}: copied to ${copied.join()}, not to ${expected.join()}\n${JSON.stringify(ask)}`)
-      count(route?.kind ?? 'unknown')
+      count(route?.kind ?? (refusal === null ? 'unknown' : refusal.name))
+      if (route?.kind === 'override' && route.cell !== null) count('override of a cell')
       if (copied.length > 0) count('shadow')
       if (steps.some((step) => step.kind === 'holdout' && step.matched)) count('holdout')
       if (steps.filter((step) => step.matched && step.kind !== 'holdout').length !== (decision === null ? 0 : 1))
@@ -62,7 +70,8 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
     }
   }
   // Each end of the road was met often.
-  for (const what of ['condition', 'experiment', 'canary', 'default', 'unknown', 'shadow', 'holdout'])
+  const decided = ['override', 'override of a cell', 'condition', 'experiment', 'canary', 'default', 'unknown']
+  for (const what of [...decided, 'PERMISSION_DENIED', 'INVALID_ARGUMENT', 'shadow', 'holdout'])
     expect([what, (seen.get(what) ?? 0) > cases / 1000]).toEqual([what, true])
 }, 600_000)
 

@@ -1,8 +1,8 @@
-import { bind, holdsAt, isText } from './match'
+import { bind, equals, holdsAt, isText } from './match'
 import { murmur3Words } from './murmur3-words'
 import { Op } from './program'
 import type { Ramp } from './ramp'
-import type { AttributeKind, Shadow } from './rules'
+import type { AttributeKind, Rules, Shadow } from './rules'
 
 export interface Route {
   readonly objective: string
@@ -12,7 +12,7 @@ export interface Route {
   readonly versionIndex: number
   /** `default`, or the id of the rule. */
   readonly rule: string
-  readonly kind: 'condition' | 'experiment' | 'canary' | 'default'
+  readonly kind: 'override' | 'condition' | 'experiment' | 'canary' | 'default'
   readonly cell: string | null
 }
 
@@ -29,6 +29,8 @@ export interface ShadowRoute {
 /** Rules, compiled: see `program.ts` for the layout. */
 export interface Table {
   readonly version: number
+  /** What it was compiled from. */
+  readonly rules: Rules
   readonly objectives: readonly string[]
   readonly routes: readonly Route[]
   readonly shadows: readonly ShadowRoute[]
@@ -53,6 +55,15 @@ export interface Ask {
   /** 0: the request has no subject. */
   readonly subjectLength: number
   readonly words: Uint32Array
+  /** What it asks for against the rules: 0 nothing, 1 a version, 2 a cell. */
+  readonly overrideKind: number
+  /** The name of the version's workflow, or of the cell. */
+  readonly overrideBegin: number
+  readonly overrideLength: number
+  readonly overrideVersion: number
+  /** Of the cell; a length of 0: it does not say. */
+  readonly overrideExperimentBegin: number
+  readonly overrideExperimentLength: number
   readonly contextCount: number
   readonly contextNameBegin: Int32Array
   readonly contextNameLength: Int32Array
@@ -63,13 +74,28 @@ export interface Ask {
   readonly contextNumber: Float64Array
 }
 
-/** The index of the route that decides, or -1 for an objective that is not known. Allocates nothing. */
+/** What `lookUp` says where no route decides. */
+export const NoRoute = {
+  /** The objective is not known. */
+  UNKNOWN: -1,
+  /** The request asks for a version or a cell that it may not have: `explain` says why. */
+  REFUSED: -2,
+} as const
+
+/** The index of the route that decides, or one of `NoRoute`. Allocates nothing. */
 export function lookUp(table: Table, ask: Ask): number {
   const { program } = table
   const begin = find(program, ask.objectiveLo, ask.objectiveHi)
-  if (begin === 0) return -1
-  if (program[begin + 1] === 1) bind(table, ask)
-  return run(table, ask, begin + 2)
+  if (begin === 0) return NoRoute.UNKNOWN
+  if (ask.overrideKind !== 0) return overridden(table, ask, program[begin + 2]!)
+  if (program[begin + 3] === 1) bind(table, ask)
+  return run(table, ask, begin + 4)
+}
+
+/** The name of what is asked for, which a request may have by its hash alone; null when it is not known. */
+export function objectiveOf(table: Table, ask: Ask): string | null {
+  const begin = find(table.program, ask.objectiveLo, ask.objectiveHi)
+  return begin === 0 ? null : table.objectives[table.program[begin]!]!
 }
 
 /**
@@ -82,10 +108,10 @@ export function lookUp(table: Table, ask: Ask): number {
 export function lookUpShadows(table: Table, ask: Ask, draw: number, into: Int32Array): number {
   const { program } = table
   const begin = find(program, ask.objectiveLo, ask.objectiveHi)
-  if (begin === 0 || program[begin] === 0) return 0
+  if (begin === 0 || program[begin + 1] === 0) return 0
   if (table.attributesAt > 0) bind(table, ask)
   let count = 0
-  let at = program[begin]!
+  let at = program[begin + 1]!
   while (program[at] !== Op.END && count < into.length) {
     const next = at + program[at + 1]!
     if (program[at] === Op.WHEN) at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
@@ -95,6 +121,34 @@ export function lookUpShadows(table: Table, ask: Ask, draw: number, into: Int32A
     }
   }
   return count
+}
+
+/** The route of the first override that allows what is asked for. */
+function overridden(table: Table, ask: Ask, begin: number): number {
+  if (begin === 0) return NoRoute.REFUSED
+  if (table.attributesAt > 0) bind(table, ask)
+  const { program } = table
+  const { words, overrideBegin, overrideLength, overrideExperimentBegin, overrideExperimentLength } = ask
+  for (let at = begin; program[at] !== Op.END; ) {
+    const next = at + program[at + 1]!
+    const op = program[at]
+    if (op === Op.WHEN) {
+      at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
+      continue
+    }
+    if (op === Op.VERSION) {
+      const asked = ask.overrideKind === 1 && program[at + 3] === (ask.overrideVersion | 0)
+      if (asked && equals(program, program[at + 2]!, words, overrideBegin, overrideLength)) return program[at + 4]!
+    } else if (ask.overrideKind === 2 && equals(program, program[at + 2]!, words, overrideBegin, overrideLength)) {
+      const isIt =
+        overrideExperimentLength === 0
+          ? program[at + 4] === 1
+          : equals(program, program[at + 3]!, words, overrideExperimentBegin, overrideExperimentLength)
+      if (isIt) return program[at + 5]!
+    }
+    at = next
+  }
+  return NoRoute.REFUSED
 }
 
 /** Runs an objective's records until one decides. */

@@ -1,6 +1,7 @@
 import { seededRandom } from '@millrace/base'
 import type { AttributeValue } from '../src/condition'
 import type { PlainAsk } from '../src/interpret'
+import type { PlainOverride } from '../src/override'
 import type { Condition, RulesFile } from '../src/rules'
 
 /*
@@ -97,6 +98,26 @@ export class RandomRules {
               })),
             }),
       })),
+      overrides: this.list(3, () => {
+        const own = this.some(names, 1)
+        const fitting = experiments.filter((one) => one.objectives.some((objective) => own.includes(objective)))
+        const cells =
+          fitting.length === 0
+            ? []
+            : this.some(
+                fitting.map(({ id }) => id),
+                1,
+              )
+        const workflows = Array.from({ length: this.whole(cells.length === 0 ? 1 : 0, 4) }, workflow)
+        return {
+          id: this.id(),
+          objectives: own,
+          // Often one that holds.
+          when: this.chance(0.5) ? { not: { age: -1000 } } : this.condition(1),
+          ...(workflows.length > 0 ? { workflows } : {}),
+          ...(cells.length > 0 ? { experiments: cells } : {}),
+        }
+      }),
       shadows: this.list(3, () => ({
         id: this.id(),
         objectives: this.some(names, 1),
@@ -115,8 +136,21 @@ export class RandomRules {
       objective: this.chance(0.05) ? 'unknown' : this.pick(objectives),
       subject: this.chance(0.1) ? this.pick([null, '']) : `account-${this.whole(0, 1e9)}${this.pick(['', 'é', '中'])}`,
       context,
+      override: this.chance(0.3) ? this.override() : null,
       nowMs: this.now(),
     }
+  }
+
+  private override(): PlainOverride {
+    if (this.chance(0.5)) return this.chance(0.1) ? { workflow: 'price', version: 2 ** 31 + 1 } : this.versionAsked()
+    const cell = this.pick(['b', 'cell-0', 'cell-1', 'cell-2', 'none'])
+    // Ids of a file are given in order: experiments have the first.
+    return this.chance(0.5) ? { cell } : { cell, experiment: `rule-${this.whole(0, 5)}` }
+  }
+
+  private versionAsked(): PlainOverride {
+    const { name, version } = this.pick(versions)
+    return { workflow: name, version }
   }
 
   now(): number {

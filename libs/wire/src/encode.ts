@@ -27,9 +27,9 @@ export function encodeRequest(request: RequestMessage): Uint8Array {
   const inputsVector = inputs.length > 0 ? Request.createInputsVector(builder, inputs) : 0
   let override: Offset = 0
   if (request.override !== undefined) {
-    const workflow = text(request.override.workflow)
-    const cell = text(request.override.cell)
-    override = Override.createOverride(builder, workflow, request.override.version ?? 0, cell)
+    const asked = { workflow: undefined, version: 0, cell: undefined, experiment: undefined, ...request.override }
+    const [workflow, cell, experiment] = [text(asked.workflow), text(asked.cell), text(asked.experiment)]
+    override = Override.createOverride(builder, workflow, asked.version, cell, experiment)
   }
   Request.startRequest(builder)
   Request.addId(builder, request.id ?? 0n)

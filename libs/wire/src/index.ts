@@ -1,5 +1,5 @@
 // The road: in place, no accessor before the verifier.
-export { describeFault, RequestView, textAt } from './request-view'
+export { contextOf, describeFault, overrideOf, RequestView, textAt } from './request-view'
 export { ListView, verifyList, verifyRequest } from './verify'
 export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } from './intake'
 export { Flag } from './generated/flag'
@@ -15,6 +15,7 @@ export {
   raggedColumn,
   rowsOf,
   type AttributeValue,
+  type OverrideMessage,
   type ReplyMessage,
   type RequestMessage,
   type RouteMessage,

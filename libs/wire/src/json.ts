@@ -1,6 +1,7 @@
 import { Code, Refusal } from '@millrace/base'
 import { z } from 'zod'
-import type { ReplyMessage, RequestMessage } from './message'
+import type { OverrideMessage, ReplyMessage, RequestMessage } from './message'
+import { overrideForms } from './verify'
 
 /*
  * The readable twin of the wire: same fields, same meaning. Columns stay JSON here, because their dtypes are known
@@ -37,6 +38,14 @@ const requestSchema = z.strictObject({
       workflow: z.string().optional(),
       version: z.number().int().positive().max(0xffffffff).optional(),
       cell: z.string().optional(),
+      experiment: z.string().optional(),
+    })
+    .transform(({ workflow, version, cell, experiment }, context): OverrideMessage => {
+      if (workflow !== undefined && version !== undefined && cell === undefined && experiment === undefined)
+        return { workflow, version }
+      if (cell !== undefined && workflow === undefined && version === undefined) return { cell, experiment }
+      context.addIssue(overrideForms)
+      return z.NEVER
     })
     .optional(),
   timings: z.boolean().optional(),

@@ -36,16 +36,16 @@ export interface RequestMessage {
   /** Microseconds from arrival; 0 or absent: the server's default. */
   readonly deadlineUs?: number | undefined
   readonly priority?: 'interactive' | 'bulk' | undefined
-  readonly override?:
-    | {
-        readonly workflow?: string | undefined
-        readonly version?: number | undefined
-        readonly cell?: string | undefined
-      }
-    | undefined
+  readonly override?: OverrideMessage | undefined
   readonly timings?: boolean | undefined
   readonly dryRun?: boolean | undefined
 }
+
+/** A version or a cell, asked for against the rules. */
+export type OverrideMessage =
+  | { readonly workflow: string; readonly version: number }
+  /** `experiment` where several of the objective have a cell of that name. */
+  | { readonly cell: string; readonly experiment?: string | undefined }
 
 /** Microseconds. */
 export interface TimingsMessage {

@@ -8,6 +8,7 @@ import * as generatedDType from './generated/dtype'
 import { codeTable, httpStatus } from './http-status'
 import { parseJson, replyToJson, requestFromJson } from './json'
 import { denseColumn, rowsOf, type ReplyMessage, type RequestMessage, type WireColumn } from './message'
+import { overrideForms } from './verify'
 
 const seed = Number(process.env.FUZZ_SEED ?? 1)
 const runs = Number(process.env.FUZZ_RUNS ?? 20_000)
@@ -306,6 +307,7 @@ describe('a request as JSON', () => {
     ['{"deadline_ms":4294967}', { deadlineUs: 4_294_967_000 }],
     ['{"priority":"bulk"}', { priority: 'bulk' }],
     ['{"override":{"workflow":"a","version":4294967295}}', { override: { workflow: 'a', version: 0xffffffff } }],
+    ['{"override":{"cell":"a","experiment":"b"}}', { override: { cell: 'a', experiment: 'b' } }],
     ['{"timings":true,"dry_run":false}', { timings: true, dryRun: false }],
   ])('%s', (text, message) => {
     expect(request(text)).toEqual(message)
@@ -349,7 +351,10 @@ describe('a request as JSON', () => {
     ['{"deadline_ms":"50"}', 'deadline_ms: Invalid input: expected number, received string'],
     ['{"priority":"high"}', 'priority: Invalid option: expected one of "interactive"|"bulk"'],
     ['{"override":{"version":0}}', 'override.version: Too small'],
-    ['{"override":{"experiment":"a"}}', 'override: Unrecognized key: "experiment"'],
+    ['{"override":{"experiment":"a"}}', `override: ${overrideForms}`],
+    ['{"override":{"workflow":"a","version":1,"cell":"b"}}', `override: ${overrideForms}`],
+    ['{"override":{"workflow":"a"}}', `override: ${overrideForms}`],
+    ['{"override":{"subject":"a"}}', 'override: Unrecognized key: "subject"'],
     ['{"timings":1}', 'timings: Invalid input: expected boolean, received number'],
     ['{"dry_run":"yes"}', 'dry_run: Invalid input: expected boolean, received string'],
   ])('%s is refused', (text, message) => {
@@ -409,10 +414,9 @@ describe('a request as JSON', () => {
 
   test('every request that has a JSON twin means the same', () => {
     const finite = requests.filter(
-      ({ objective, context, deadlineUs, override }) =>
+      ({ objective, context, deadlineUs }) =>
         objective !== '' &&
         deadlineUs !== 0 &&
-        override?.version !== 0 &&
         Object.entries(context ?? {}).every(
           ([name, value]) => name !== '__proto__' && (typeof value !== 'number' || Number.isFinite(value)),
         ),

@@ -1,4 +1,5 @@
 import { columnsMax, contextMax } from '@millrace/base'
+import type { AttributeValue, OverrideMessage } from './message'
 
 /** Dimensions that a column's shape may have, rows first. */
 export const dimensionsMax = 8
@@ -34,7 +35,15 @@ export class RequestView {
   deadlineUs = 0
   priority = 0
   flags = 0
+  /** What is asked for against the rules: 0 nothing, 1 a version, 2 a cell. */
+  overrideKind = 0
+  /** The name of the version's workflow, or of the cell. */
   overrideBegin = 0
+  overrideLength = 0
+  overrideVersion = 0
+  /** Of the cell; a length of 0: not said. */
+  overrideExperimentBegin = 0
+  overrideExperimentLength = 0
   contextCount = 0
   readonly contextNameBegin = new Int32Array(contextMax)
   readonly contextNameLength = new Int32Array(contextMax)
@@ -72,4 +81,24 @@ export function describeFault(view: RequestView): string {
 /** Text at `begin` of the message; for messages and logs, not for the road. */
 export function textAt(view: RequestView, begin: number, length: number): string {
   return Buffer.from(view.buffer as ArrayBuffer, view.base + begin, length).toString('utf8')
+}
+
+/** The context in plain values; for messages and logs, not for the road. */
+export function contextOf(view: RequestView): Record<string, AttributeValue> {
+  const entries = Array.from({ length: view.contextCount }, (_, i): [string, AttributeValue] => {
+    const name = textAt(view, view.contextNameBegin[i]!, view.contextNameLength[i]!)
+    const number = view.contextNumber[i]!
+    if (view.contextKind[i] === 0) return [name, textAt(view, view.contextTextBegin[i]!, view.contextTextLength[i]!)]
+    return [name, view.contextKind[i] === 1 ? number : number !== 0]
+  })
+  return Object.fromEntries(entries)
+}
+
+/** What is asked for against the rules, in plain values; for messages and logs, not for the road. */
+export function overrideOf(view: RequestView): OverrideMessage | null {
+  if (view.overrideKind === 0) return null
+  const asked = textAt(view, view.overrideBegin, view.overrideLength)
+  if (view.overrideKind === 1) return { workflow: asked, version: view.overrideVersion }
+  if (view.overrideExperimentLength === 0) return { cell: asked }
+  return { cell: asked, experiment: textAt(view, view.overrideExperimentBegin, view.overrideExperimentLength) }
 }

@@ -10,10 +10,10 @@ import { Flag } from './generated/flag'
 import { Override } from './generated/override'
 import { Request } from './generated/request'
 import { copyInputs, heapBytesOf, intakeOf, Matched, matchInputs, type Intake } from './intake'
-import { denseColumn, raggedColumn, type AttributeValue, type RequestMessage } from './message'
+import { denseColumn, raggedColumn, type AttributeValue, type OverrideMessage, type RequestMessage } from './message'
 import { columnsMax, contextMax } from '@millrace/base'
-import { describeFault, RequestView, textAt } from './request-view'
-import { ListView, verifyList, verifyRequest } from './verify'
+import { contextOf, describeFault, overrideOf, RequestView, textAt } from './request-view'
+import { ListView, overrideForms, verifyList, verifyRequest } from './verify'
 
 const seed = Number(process.env.FUZZ_SEED ?? 1)
 const runs = Number(process.env.FUZZ_RUNS ?? 20_000)
@@ -115,13 +115,12 @@ interface Plain {
   }[]
   readonly deadlineUs: number
   readonly priority: number
-  readonly override: { readonly workflow: string | null; readonly version: number; readonly cell: string | null } | null
+  readonly override: OverrideMessage | null
   readonly flags: number
 }
 
 /** What a request must look like when it is read: defaults in place, numbers for names. */
 function asWritten(request: RequestMessage): Plain {
-  const { override } = request
   return {
     id: request.id ?? 0n,
     objective: request.objective ?? null,
@@ -138,13 +137,7 @@ function asWritten(request: RequestMessage): Plain {
     })),
     deadlineUs: request.deadlineUs ?? 0,
     priority: request.priority === 'bulk' ? 1 : 0,
-    override:
-      (override && {
-        workflow: override.workflow ?? null,
-        version: override.version ?? 0,
-        cell: override.cell ?? null,
-      }) ??
-      null,
+    override: request.override ?? null,
     flags: (request.timings === true ? 1 : 0) + (request.dryRun === true ? 2 : 0),
   }
 }
@@ -156,7 +149,6 @@ function readBack(view: RequestView): Plain {
   const text = (begin: number, length: number): string | null => (begin === 0 ? null : textAt(view, begin, length))
   const numbers = (begin: number, count: number): number[] => [...words.subarray(begin >>> 2, (begin >>> 2) + count)]
   const bytes = new Uint8Array(view.buffer as ArrayBuffer, view.base, words.byteLength)
-  const buffer = new ByteBuffer(bytes)
   return {
     id: u64(view.idLo, view.idHi),
     objective: text(view.objectiveBegin, view.objectiveLength),
@@ -165,13 +157,7 @@ function readBack(view: RequestView): Plain {
       view.subjectIsNumber === 1
         ? u64(view.subjectNumberLo, view.subjectNumberHi)
         : text(view.subjectBegin, view.subjectLength),
-    context: Array.from({ length: view.contextCount }, (_, i): readonly [string, AttributeValue] => {
-      const name = textAt(view, view.contextNameBegin[i]!, view.contextNameLength[i]!)
-      const kind = view.contextKind[i]!
-      const number = view.contextNumber[i]!
-      if (kind === 1) return [name, number]
-      return [name, kind === 2 ? number !== 0 : textAt(view, view.contextTextBegin[i]!, view.contextTextLength[i]!)]
-    }),
+    context: Object.entries(contextOf(view)),
     inputs: Array.from({ length: view.inputCount }, (_, i) => ({
       name: textAt(view, view.nameBegin[i]!, view.nameLength[i]!),
       dtype: view.dtype[i]!,
@@ -181,7 +167,7 @@ function readBack(view: RequestView): Plain {
     })),
     deadlineUs: view.deadlineUs,
     priority: view.priority,
-    override: view.overrideBegin === 0 ? null : overrideOf(new Override().__init(view.overrideBegin, buffer)),
+    override: overrideOf(view),
     flags: view.flags,
   }
 }
@@ -208,7 +194,7 @@ function readByAccessors(message: Uint8Array): Plain {
     }),
     deadlineUs: request.deadlineUs(),
     priority: request.priority(),
-    override: override === null ? null : overrideOf(override),
+    override: override === null ? null : overrideByAccessors(override),
     flags: request.flags() & (Flag.Timings | Flag.DryRun),
   }
 }
@@ -219,8 +205,10 @@ function attributeOf(attribute: Attribute): readonly [string, AttributeValue] {
   return [attribute.name(), kind === AttributeKind.Truth ? attribute.number() !== 0 : attribute.number()]
 }
 
-function overrideOf(override: Override): Plain['override'] {
-  return { workflow: override.workflow(), version: override.version(), cell: override.cell() }
+function overrideByAccessors(override: Override): Plain['override'] {
+  const [workflow, cell, experiment] = [override.workflow(), override.cell(), override.experiment()]
+  if (workflow !== null) return { workflow, version: override.version() }
+  return { cell: cell!, ...(experiment !== null && { experiment }) }
 }
 
 describe('a message that somebody broke', () => {
@@ -348,7 +336,10 @@ function insideOrThrow(view: RequestView, length: number): void {
   }
   inside('objective', view.objectiveBegin, view.objectiveLength + 1)
   inside('subject', view.subjectBegin, view.subjectLength + 1)
-  inside('override', view.overrideBegin, 4)
+  if (view.overrideKind > 0) {
+    inside('override', view.overrideBegin, view.overrideLength + 1)
+    inside('override', view.overrideExperimentBegin, view.overrideExperimentLength)
+  }
   for (let i = 0; i < view.contextCount; i++) {
     inside('context', view.contextNameBegin[i]!, view.contextNameLength[i]!)
     inside('context', view.contextTextBegin[i]!, view.contextTextLength[i]!)
@@ -436,9 +427,10 @@ describe('a malformed message is refused with its field', () => {
     ],
     deadlineUs: 50_000,
     priority: 'bulk',
-    override: { workflow: 'price', version: 2, cell: 'treatment' },
+    override: { workflow: 'price', version: 2 },
     timings: true,
   }
+  const withCell = encodeRequest({ ...full, override: { cell: 'treatment', experiment: 'prices' } })
   const cut = 'points or reaches outside the message; was the message cut short?'
   const misplaced = 'lies outside its table or is not aligned'
   const outside = 'message: the root table or its vtable lies outside the message'
@@ -633,9 +625,29 @@ describe('a malformed message is refused with its field', () => {
       (m) => m.put16(m.slot(m.to(m.root, Field.override), 1), 6),
       `override.version: ${misplaced}`,
     ],
-    ['cell of an override too long', (m) => m.put(m.to(m.to(m.root, Field.override), 2), 1e6), `override.cell: ${cut}`],
+    [
+      'an override of a version 0',
+      (m) => m.put(m.at(m.to(m.root, Field.override), 1), 0),
+      `override: ${overrideForms}`,
+    ],
   ])('%s', (_, damage, fault) => {
     const parts = new Parts(encodeRequest(full))
+    damage(parts)
+    expect(faultOf(parts.bytes)).toBe(fault)
+  })
+
+  test.each<[string, (m: Parts) => unknown, string]>([
+    ['cell of an override too long', (m) => m.put(m.to(m.to(m.root, Field.override), 2), 1e6), `override.cell: ${cut}`],
+    [
+      'experiment of an override too long',
+      (m) => m.put(m.to(m.to(m.root, Field.override), 3), 1e6),
+      `override.experiment: ${cut}`,
+    ],
+    ['a cell and a version', (m) => m.put16(m.slot(m.to(m.root, Field.override), 1), 4), `override: ${overrideForms}`],
+    ['no cell', (m) => m.put16(m.slot(m.to(m.root, Field.override), 2), 0), `override: ${overrideForms}`],
+  ])('%s', (_, damage, fault) => {
+    expect(faultOf(new Parts(withCell).bytes)).toBe('none')
+    const parts = new Parts(withCell)
     damage(parts)
     expect(faultOf(parts.bytes)).toBe(fault)
   })

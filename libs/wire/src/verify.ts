@@ -32,7 +32,7 @@ const Field = {
 } as const
 const AttributeField = { name: 0, kind: 1, text: 2, number: 3 } as const
 const ColumnField = { name: 0, dtype: 1, shape: 2, data: 3, offsets: 4 } as const
-const OverrideField = { workflow: 0, version: 1, cell: 2 } as const
+const OverrideField = { workflow: 0, version: 1, cell: 2, experiment: 3 } as const
 
 /**
  * Verifies the request of `length` bytes at `base` of `buffer` and fills `out` with its positions. Allocates one
@@ -172,18 +172,35 @@ function verifyContext(words: Uint32Array, length: number, out: RequestView): bo
 }
 
 function verifyOverride(words: Uint32Array, length: number, out: RequestView): boolean {
-  out.overrideBegin = 0
+  out.overrideKind = 0
   const at = root.scalar(Field.override, 4)
   if (at < 0) return misplaced(out, 'override')
   if (at === 0) return true
   const table = at + words[at >>> 2]!
   if (!inner.enter(words, length, table)) return dangling(out, 'override')
-  if (inner.string(OverrideField.workflow) < 0) return dangling(out, 'override.workflow')
-  if (inner.scalar(OverrideField.version, 4) < 0) return misplaced(out, 'override.version')
-  if (inner.string(OverrideField.cell) < 0) return dangling(out, 'override.cell')
-  out.overrideBegin = table
+  const workflow = inner.string(OverrideField.workflow)
+  if (workflow < 0) return dangling(out, 'override.workflow')
+  const version = inner.scalar(OverrideField.version, 4)
+  if (version < 0) return misplaced(out, 'override.version')
+  const cell = inner.string(OverrideField.cell)
+  if (cell < 0) return dangling(out, 'override.cell')
+  const experiment = inner.string(OverrideField.experiment)
+  if (experiment < 0) return dangling(out, 'override.experiment')
+  out.overrideVersion = version > 0 ? words[version >>> 2]! : 0
+  const ofVersion = workflow > 0 && out.overrideVersion > 0 && cell === 0 && experiment === 0
+  const ofCell = cell > 0 && workflow === 0 && out.overrideVersion === 0
+  if (!ofVersion && !ofCell) return fault(out, 'override', overrideForms)
+  const name = ofVersion ? workflow : cell
+  out.overrideKind = ofVersion ? 1 : 2
+  out.overrideBegin = name
+  out.overrideLength = words[(name >>> 2) - 1]!
+  out.overrideExperimentBegin = experiment
+  out.overrideExperimentLength = experiment > 0 ? words[(experiment >>> 2) - 1]! : 0
   return true
 }
+
+/** How an override is written. */
+export const overrideForms = 'names a workflow and its version, or a cell and, where it has to be said, its experiment'
 
 /** Positions of one list's items. */
 export class ListView {

@@ -24,10 +24,16 @@ export function wholeOf(view: RequestView): number[] {
   return [
     ...[view.idLo, view.idHi, view.objectiveBegin, view.objectiveLength, view.objectiveLo, view.objectiveHi],
     ...[view.subjectBegin, view.subjectLength, view.subjectIsNumber, view.subjectNumberLo, view.subjectNumberHi],
-    ...[view.deadlineUs, view.priority, view.flags, view.overrideBegin],
+    ...[view.deadlineUs, view.priority, view.flags, view.overrideKind],
+    ...(view.overrideKind > 0 ? overrideNumbers(view) : []),
     ...[view.contextCount, ...context.flatMap((numbers) => [...numbers.subarray(0, view.contextCount)])],
     ...[view.inputCount, ...columns.flatMap((numbers) => [...numbers.subarray(0, view.inputCount)])],
   ]
+}
+
+function overrideNumbers(view: RequestView): number[] {
+  const { overrideBegin, overrideLength, overrideVersion, overrideExperimentBegin, overrideExperimentLength } = view
+  return [overrideBegin, overrideLength, overrideVersion, overrideExperimentBegin, overrideExperimentLength]
 }
 
 /** `numbersOf` what the verifier should find, or null when it should refuse. */
@@ -104,6 +110,19 @@ function requestNumbers(view: DataView): number[] {
     return at === 0 ? 0 : view.getUint8(at)
   }
 
+  /** Kind, name, version and experiment of an override. */
+  const asked = (override: Table): number[] => {
+    const [workflow, version, cell, experiment] = [
+      text(override, 0),
+      word(override, 1),
+      text(override, 2),
+      text(override, 3),
+    ]
+    const given = [workflow[0] > 0, version > 0, cell[0] > 0, experiment[0] > 0].map(Number).join('')
+    demand(['1100', '0010', '0011'].includes(given))
+    return given === '1100' ? [1, ...workflow, version, ...experiment] : [2, ...cell, version, ...experiment]
+  }
+
   demand(length >= 12 && length % 4 === 0)
   demand(String.fromCharCode(...[4, 5, 6, 7].map((at) => view.getUint8(at))) === 'MRRQ')
   const root = table(u32(0))
@@ -130,17 +149,12 @@ function requestNumbers(view: DataView): number[] {
   })
 
   const overrideAt = root.field(9, 4)
-  const override = overrideAt === 0 ? null : table(follow(overrideAt))
-  if (override !== null) {
-    text(override, 0)
-    word(override, 1)
-    text(override, 2)
-  }
+  const override = overrideAt === 0 ? [0] : asked(table(follow(overrideAt)))
   const byNumber = (rows: readonly (readonly number[])[], numbers: number): number[] =>
     Array.from({ length: numbers }, (_, n) => rows.map((row) => row[n]!)).flat()
   return [
     ...[...wide(root, 0), ...text(root, 1), ...wide(root, 2), ...text(root, 3)],
-    ...[root.field(4, 8) > 0 ? 1 : 0, ...wide(root, 4), word(root, 7), priority, word(root, 10), override?.at ?? 0],
+    ...[root.field(4, 8) > 0 ? 1 : 0, ...wide(root, 4), word(root, 7), priority, word(root, 10), ...override],
     ...[contextCount, ...byNumber(context, 5)],
     ...[inputCount, ...byNumber(inputs, 9)],
     ...context.map((attribute) => attribute[5]!),

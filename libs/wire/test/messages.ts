@@ -44,7 +44,13 @@ export const requests: fc.Arbitrary<RequestMessage> = fc.record({
   ),
   deadlineUs: maybe(u32s),
   priority: maybe(fc.constantFrom('interactive', 'bulk')),
-  override: maybe(fc.record({ workflow: maybe(texts), version: maybe(u32s), cell: maybe(texts) })),
+  override: maybe(
+    fc.oneof(
+      fc.record({ workflow: texts, version: u32s.filter((version) => version > 0) }),
+      fc.record({ cell: texts }),
+      fc.record({ cell: texts, experiment: texts.filter((name) => name !== '') }),
+    ),
+  ),
   timings: maybe(fc.boolean()),
   dryRun: maybe(fc.boolean()),
 })

@@ -5,7 +5,8 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * Asks for one version of a workflow, or one cell, against the rules; only for callers who are allowed it.
+ * Asks for one version (`workflow` and `version`) or for one cell, against the rules; only for callers who are
+ * allowed it.
  */
 export class Override {
   bb: flatbuffers.ByteBuffer|null = null;
@@ -44,8 +45,18 @@ cell(optionalEncoding?:any):string|Uint8Array|null {
   return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
 }
 
+/**
+ * Of the cell; needed where several experiments of the objective have a cell of its name.
+ */
+experiment():string|null
+experiment(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+experiment(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 10);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
 static startOverride(builder:flatbuffers.Builder) {
-  builder.startObject(3);
+  builder.startObject(4);
 }
 
 static addWorkflow(builder:flatbuffers.Builder, workflowOffset:flatbuffers.Offset) {
@@ -60,16 +71,21 @@ static addCell(builder:flatbuffers.Builder, cellOffset:flatbuffers.Offset) {
   builder.addFieldOffset(2, cellOffset, 0);
 }
 
+static addExperiment(builder:flatbuffers.Builder, experimentOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(3, experimentOffset, 0);
+}
+
 static endOverride(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createOverride(builder:flatbuffers.Builder, workflowOffset:flatbuffers.Offset, version:number, cellOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createOverride(builder:flatbuffers.Builder, workflowOffset:flatbuffers.Offset, version:number, cellOffset:flatbuffers.Offset, experimentOffset:flatbuffers.Offset):flatbuffers.Offset {
   Override.startOverride(builder);
   Override.addWorkflow(builder, workflowOffset);
   Override.addVersion(builder, version);
   Override.addCell(builder, cellOffset);
+  Override.addExperiment(builder, experimentOffset);
   return Override.endOverride(builder);
 }
 }
