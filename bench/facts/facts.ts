@@ -87,8 +87,9 @@ async function time(folder: string, load: Load, size: Size, batches: number, rou
 function readAll(store: LmdbStore, name: string, batches: readonly FactKeys[]): number {
   let sum = 0
   for (const keys of batches) {
-    const { found, columns } = store.read(name, keys)
-    const column = columns[name === 'titles' ? 'year' : 'age'] as DenseArray
+    const rows = store.read(name, keys)
+    const { found } = rows
+    const column = rows.column(name === 'titles' ? 'year' : 'age') as DenseArray
     for (let i = 0; i < found.length; i++) sum += found[i]! * Number(column[i]!)
   }
   return sum

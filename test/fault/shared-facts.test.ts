@@ -149,7 +149,7 @@ describeWith('redis')('facts in Redis', () => {
     await writer.declare({ ...table, fields: [{ name: 'cents', dtype: 'i32', shape: [] }] })
     await writer.write('prices', [['a', { cents: 7 }]])
     const rows = await store.read('prices', one)
-    expect([...(rows.columns['cents'] as Int32Array)]).toEqual([7])
+    expect([...(rows.column('cents') as Int32Array)]).toEqual([7])
     await expect(store.write('prices', [])).rejects.toThrow('open for reading only')
     await writer.close()
   })
@@ -173,10 +173,11 @@ describeWith('redis')('facts in Redis', () => {
     await open()
     expect(store.tables().map((one) => one.name)).toHaveLength(6)
     for (let w = 0; w < 4; w++)
-      expect([...((await store.read(name(w), Strings.of(['k']))).columns[`x${w}`] as Int32Array)]).toEqual([w])
+      expect([...((await store.read(name(w), Strings.of(['k']))).column(`x${w}`) as Int32Array)]).toEqual([w])
     const shared = store.tables().find((one) => one.name === 'shared')!
-    const { found, columns } = await store.read('shared', Strings.of(['k']))
-    if (found[0] === 1) expect(shared.fields[0]!.name).toBe(`x${(columns[shared.fields[0]!.name] as Int32Array)[0]}`)
+    const rows = await store.read('shared', Strings.of(['k']))
+    const field = shared.fields[0]!.name
+    if (rows.found[0] === 1) expect(field).toBe(`x${(rows.column(field) as Int32Array)[0]}`)
     await Promise.all(writers.map((writer) => writer.close()))
   })
 

@@ -146,8 +146,8 @@ describe('title-ranking', () => {
     const plain = (await rank('nobody', ids)).outputs!['score'] as number[]
     for (const account of ['account-0', 'account-5', 'account-999']) {
       const moved = (await rank(account, ids)).outputs!['score'] as number[]
-      const { columns } = await store.read('profiles', Strings.of([account]))
-      const affinity = (columns['affinities'] as Float32Array)[genres.indexOf('Western')]!
+      const profile = await store.read('profiles', Strings.of([account]))
+      const affinity = (profile.column('affinities') as Float32Array)[genres.indexOf('Western')]!
       expect(moved[0]! - plain[0]!).toBeCloseTo(1.5 * affinity, 4)
       expect(moved[1]).toBe(plain[1])
     }

@@ -52,10 +52,11 @@ export class ColumnsBuilder {
   }
 
   finish(): FactRows {
+    const { plan, rows, found } = this
     const columns: Record<string, DenseArray | Strings> = {}
-    this.plan.dense.forEach(({ field }, f) => (columns[field.name] = this.columns[f]!))
-    this.plan.text.forEach((field, f) => (columns[field.name] = new Strings(this.spans[f]!, this.heap, this.rows)))
-    return { rows: this.rows, found: this.found, columns }
+    plan.dense.forEach(({ field }, f) => (columns[field.name] = this.columns[f]!))
+    plan.text.forEach((field, f) => (columns[field.name] = new Strings(this.spans[f]!, this.heap, rows)))
+    return { rows, found, column: (name) => columns[name] ?? noField(plan.table, name) }
   }
 
   private reserve(bytes: number): void {
@@ -75,6 +76,10 @@ export function textLength(table: FactTable, record: Uint8Array, at: number, len
   const bytes = (record[at]! | (record[at + 1]! << 8) | (record[at + 2]! << 16) | (record[at + 3]! << 24)) >>> 0
   if (at + 4 > length || at + 4 + bytes > length) damaged(table)
   return bytes
+}
+
+export function noField(table: FactTable, name: string): never {
+  throw new RangeError(`fact table \`${table.name}\` has no field \`${name}\``)
 }
 
 export function damaged(table: FactTable): never {

@@ -7,6 +7,7 @@ export type {
   FactStore,
   FactTable,
   FactValue,
+  KeptRows,
   Replacement,
 } from './store'
 export { keyBytesMax } from './keys'

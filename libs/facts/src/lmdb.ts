@@ -73,9 +73,10 @@ export class LmdbStore implements FactStore {
     checkKeyKind(table.plan.table, keys)
     const { id, cache } = table
     const rows = keys.length
-    cache.begin(this.versionOf(id), rows)
+    const bytes = isStringKeys(keys) ? keys.heap : new Uint8Array(keys.buffer, keys.byteOffset, keys.byteLength)
+    cache.begin(this.versionOf(id), rows, bytes)
     try {
-      this.fill(id, keys, cache)
+      this.fill(id, keys, bytes, cache)
     } catch (error) {
       cache.forget()
       throw error
@@ -86,24 +87,23 @@ export class LmdbStore implements FactStore {
   }
 
   /** In the order of the keys: sorted ones are not found faster, with the sorting paid or not. */
-  private fill(id: number, keys: FactKeys, cache: RowCache): void {
+  private fill(id: number, keys: FactKeys, bytes: Uint8Array, cache: RowCache): void {
     const { db, key } = this
     const rows = keys.length
     if (isStringKeys(keys)) {
-      const { spans, heap } = keys
+      const { spans } = keys
       for (let row = 0; row < rows; row++) {
         const begin = spans[2 * row]!
         const length = spans[2 * row + 1]!
         if (length > keyBytesMax) cache.miss(row)
-        else if (!cache.has(row, heap, begin, length)) {
-          const record = db.getBinaryFast(key.bytes(id, heap, begin, length))
+        else if (!cache.has(row, begin, length)) {
+          const record = db.getBinaryFast(key.bytes(id, bytes, begin, length))
           if (record !== undefined) cache.put(row, record, record.length)
         }
       }
     } else {
-      const bytes = new Uint8Array(keys.buffer, keys.byteOffset, keys.byteLength)
       for (let row = 0; row < rows; row++) {
-        if (cache.has(row, bytes, 8 * row, 8)) continue
+        if (cache.has(row, 8 * row, 8)) continue
         const record = db.getBinaryFast(key.u64(id, bytes, 8 * row))
         if (record !== undefined) cache.put(row, record, record.length)
       }

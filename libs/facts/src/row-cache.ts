@@ -1,5 +1,6 @@
-import { denseArray, murmur3, Strings, type DenseArray, type DenseDType } from '@millrace/base'
-import { copyBytes, damaged, elements, textLength } from './columns'
+import { denseArray, Strings, type DenseArray, type DenseDType } from '@millrace/base'
+import { copyBytes, damaged, elements, noField, textLength } from './columns'
+import { keyBytesMax } from './keys'
 import type { RecordPlan } from './record'
 import type { FactRows } from './store'
 
@@ -9,9 +10,9 @@ import type { FactRows } from './store'
  *
  * An open hash table of slots. A slot is a row of words, so that a hit touches few lines of the CPU's cache:
  *
- *   | hash | key: begin, length | found | dense fields, each from a whole word on | text fields: begin, length |
+ *   | hash | key: begin in words, bytes | found | dense fields, each from a whole word on | text fields: begin, length |
  *
- * Keys and text lie in two heaps. Everything is dropped when the table changes or the budget is reached: no order of
+ * Keys and text lie in two heaps. Keys are hashed, kept and compared by the word. Everything is dropped when the table changes or the budget is reached: no order of
  * use is kept. Results that were handed out stay as they are: dense values are copied, text is only ever appended.
  */
 
@@ -27,6 +28,17 @@ const keyAt = 1
 const foundAt = 3
 const fieldsAt = 4
 
+interface DenseField {
+  readonly name: string
+  readonly dtype: DenseDType
+  readonly elements: number
+  readonly bytes: number
+  /** In the record, bytes. */
+  readonly from: number
+  /** In the slot, words. */
+  readonly at: number
+}
+
 export class RowCache {
   private version = -1
   private used = 0
@@ -40,24 +52,19 @@ export class RowCache {
   /** `stride` words for each slot, and the same memory as bytes. */
   private words!: Uint32Array
   private bytes!: Uint8Array
-  private keys: Buffer = Buffer.allocUnsafeSlow(16 * slotsFirst)
+  private keys = new Uint32Array(8 * slotsFirst)
   private keysUsed = 0
+  /** Where the keys of the read under way are, and the one that is looked for, its last word filled with zeros. */
+  private source: Uint32Array = new Uint32Array(0)
+  private sourceBegin = 0
+  private readonly key = new Uint32Array(Math.ceil(keyBytesMax / 4))
   private text: Buffer = Buffer.alloc(0)
   private textUsed = 0
   /** By row of the read under way. */
   private slots = new Int32Array(slotsFirst)
   private readonly stride: number
   private readonly textAt: number
-  private readonly dense: readonly {
-    readonly name: string
-    readonly dtype: DenseDType
-    readonly elements: number
-    readonly bytes: number
-    /** In the record, bytes. */
-    readonly from: number
-    /** In the slot, words. */
-    readonly at: number
-  }[]
+  private readonly dense: readonly DenseField[]
 
   constructor(
     private readonly plan: RecordPlan,
@@ -75,9 +82,9 @@ export class RowCache {
     this.make(slotsFirst)
   }
 
-  /** Before a read of `rows` rows of the table as it is at `version`. */
-  begin(version: number, rows: number): void {
-    const bytes = 4 * this.used * this.stride + this.keysUsed + this.textUsed
+  /** Before a read of `rows` rows of the table as it is at `version`; `keys` is what `has` finds their bytes in. */
+  begin(version: number, rows: number, keys: Uint8Array): void {
+    const bytes = 4 * (this.used * this.stride + this.keysUsed) + this.textUsed
     if (bytes > this.bytesMax) {
       this.resting = this.hits * rowsPerHit < this.asked ? restReads : 0
       this.asked = this.hits = 0
@@ -87,6 +94,9 @@ export class RowCache {
     this.asked += rows
     this.version = version
     if (this.slots.length < rows) this.slots = new Int32Array(2 * rows)
+    const whole = keys.buffer.byteLength % 4 === 0
+    this.source = new Uint32Array(whole ? keys.buffer : wholeWords(keys))
+    this.sourceBegin = whole ? keys.byteOffset : 0
   }
 
   /** What was read last may be half there. */
@@ -94,33 +104,38 @@ export class RowCache {
     this.version = -1
   }
 
-  /** Row `row` of the read has this key. False when it is new here: its record is `put`, unless there is none. */
-  has(row: number, source: Uint8Array, begin: number, length: number): boolean {
-    const hash = murmur3(source, begin, length, 0)
-    const { table, words, stride } = this
+  /** Row `row` of the read has the key of `length` bytes at `begin`. False when it is new here: its record is `put`, unless there is none. */
+  has(row: number, begin: number, length: number): boolean {
+    const { table, words, stride, keys, key } = this
+    const hash = copyKey(this.source, this.sourceBegin + begin, length, key)
+    const keyWords = (length + 3) >>> 2
     const mask = table.length - 1
     for (let probe = 0; probe < probesMax; probe++) {
       const at = (hash + probe) & mask
       const slot = table[at]!
       if (slot < 0) {
-        table[at] = this.slots[row] = this.add(hash, source, begin, length)
+        table[at] = this.slots[row] = this.add(hash, length)
         // A quarter full at most: most keys are where their hash sends them.
         if (4 * this.used > table.length) this.rehash()
         return false
       }
-      if (words[slot * stride] === hash && this.isKey(slot, source, begin, length)) {
-        this.slots[row] = slot
-        this.hits++
-        return true
-      }
+      const place = slot * stride
+      if (words[place + hashAt] !== hash || words[place + keyAt + 1] !== length) continue
+      const begun = words[place + keyAt]!
+      let word = 0
+      while (word < keyWords && keys[begun + word] === key[word]) word++
+      if (word < keyWords) continue
+      this.slots[row] = slot
+      this.hits++
+      return true
     }
-    this.slots[row] = this.add(hash, source, begin, 0)
+    this.slots[row] = this.add(hash, 0)
     return false
   }
 
   /** Row `row` of the read has a key that cannot be there. */
   miss(row: number): void {
-    this.slots[row] = this.add(0, this.keys, 0, 0)
+    this.slots[row] = this.add(0, 0)
   }
 
   /** The row's record is the first `length` bytes of `record`. */
@@ -147,43 +162,39 @@ export class RowCache {
   }
 
   finish(rows: number): FactRows {
-    const { slots, words, stride } = this
+    const { words, bytes, text, stride } = this
+    const ids = this.slots.slice(0, rows)
     const found = new Uint8Array(rows)
-    for (let i = 0; i < rows; i++) found[i] = words[slots[i]! * stride + foundAt]!
-    const columns: Record<string, DenseArray | Strings> = {}
-    for (const { name, dtype, elements, bytes, at } of this.dense) {
-      const into = (columns[name] = denseArray(dtype, rows * elements))
-      // As words or bytes, whatever the dtype: one loop sees one type of array, and no NaN is changed on its way.
-      if (bytes % 4 === 0) gather(words, slots, rows, stride, at, bytes / 4, new Uint32Array(into.buffer))
-      else gather(this.bytes, slots, rows, 4 * stride, 4 * at, bytes, new Uint8Array(into.buffer))
-    }
-    this.plan.text.forEach((field, f) => {
+    for (let i = 0; i < rows; i++) found[i] = words[ids[i]! * stride + foundAt]!
+    const column = (name: string): DenseArray | Strings => {
+      const field = this.dense.find((one) => one.name === name)
+      if (field !== undefined) return denseColumn(field, words, bytes, ids, stride)
+      const f = this.plan.text.findIndex((one) => one.name === name)
+      if (f < 0) noField(this.plan.table, name)
       const spans = new Uint32Array(2 * rows)
-      gather(words, slots, rows, stride, this.textAt + 2 * f, 2, spans)
-      columns[field.name] = new Strings(spans, this.text, rows)
-    })
-    return { rows, found, columns, kept: { ids: slots.slice(0, rows), of: this.words } }
+      gatherWords(words, ids, stride, this.textAt + 2 * f, 2, spans)
+      return new Strings(spans, text, rows)
+    }
+    return { rows, found, column, kept: { ids, idsEnd: this.used, of: words } }
   }
 
-  private add(hash: number, source: Uint8Array, begin: number, length: number): number {
+  /** A slot for the key that was copied last, or for none. */
+  private add(hash: number, length: number): number {
     const slot = this.used++
     const at = slot * this.stride
     if (at === this.words.length) this.grow()
-    if (this.keysUsed + length > this.keys.length) this.keys = larger(this.keys, this.keysUsed, length)
+    const keyWords = (length + 3) >>> 2
+    if (this.keysUsed + keyWords > this.keys.length) {
+      const keys = new Uint32Array(2 * this.keys.length + keyWords)
+      keys.set(this.keys)
+      this.keys = keys
+    }
     this.words[at + hashAt] = hash
     this.words[at + keyAt] = this.keysUsed
     this.words[at + keyAt + 1] = length
-    for (let i = 0; i < length; i++) this.keys[this.keysUsed + i] = source[begin + i]!
-    this.keysUsed += length
+    for (let word = 0; word < keyWords; word++) this.keys[this.keysUsed + word] = this.key[word]!
+    this.keysUsed += keyWords
     return slot
-  }
-
-  private isKey(slot: number, source: Uint8Array, begin: number, length: number): boolean {
-    const at = slot * this.stride + keyAt
-    if (this.words[at + 1] !== length) return false
-    const key = this.words[at]!
-    for (let i = 0; i < length; i++) if (this.keys[key + i] !== source[begin + i]) return false
-    return true
   }
 
   private make(slots: number): void {
@@ -225,21 +236,91 @@ function larger(heap: Buffer, used: number, bytes: number): Buffer {
   return twice
 }
 
-/** Row `i` of `into` is `width` elements at `at` of slot `slots[i]`. */
-function gather<T extends Uint32Array | Uint8Array>(
-  from: T,
+/**
+ * Copies `length` bytes at `begin` of `words` to the begin of `into`.
+ *
+ * @returns their hash: MurmurHash2's mixing of words, which is quick and spreads keys that differ in one byte
+ */
+function copyKey(words: Uint32Array, begin: number, length: number, into: Uint32Array): number {
+  const shift = (begin & 3) * 8
+  const last = (begin + length - 1) >>> 2
+  const whole = length >>> 2
+  let at = begin >>> 2
+  let low = words[at]!
+  let hash = length
+  for (let word = 0; word < whole; word++) {
+    const high = words[Math.min(++at, last)]!
+    // Twice, since a shift by 32 is none.
+    const bits = (low >>> shift) | ((high << 1) << (31 - shift))
+    into[word] = bits
+    hash = mix(hash, bits)
+    low = high
+  }
+  const rest = (length & 3) * 8
+  if (rest > 0) {
+    const high = words[Math.min(at + 1, last)]!
+    const bits = ((low >>> shift) | ((high << 1) << (31 - shift))) & ((1 << rest) - 1)
+    into[whole] = bits
+    hash = mix(hash, bits)
+  }
+  hash = Math.imul(hash ^ (hash >>> 13), 0x5bd1e995)
+  return (hash ^ (hash >>> 15)) >>> 0
+}
+
+function mix(hash: number, bits: number): number {
+  const product = Math.imul(bits, 0x5bd1e995)
+  return Math.imul(hash, 0x5bd1e995) ^ Math.imul(product ^ (product >>> 24), 0x5bd1e995)
+}
+
+/** A copy that ends with a whole word. */
+function wholeWords(bytes: Uint8Array): ArrayBuffer {
+  const copy = new Uint8Array((bytes.length + 3) & ~3)
+  copy.set(bytes)
+  return copy.buffer
+}
+
+function denseColumn(
+  { dtype, elements, bytes: width, at }: DenseField,
+  words: Uint32Array,
+  bytes: Uint8Array,
+  ids: Int32Array,
+  stride: number,
+): DenseArray {
+  const column = denseArray(dtype, ids.length * elements)
+  // As words or bytes, whatever the dtype: one loop sees one type of array, and no NaN is changed on its way.
+  if (width % 4 === 0) gatherWords(words, ids, stride, at, width / 4, new Uint32Array(column.buffer))
+  else gatherBytes(bytes, ids, 4 * stride, 4 * at, width, new Uint8Array(column.buffer))
+  return column
+}
+
+/** Row `i` of `into` is `width` words at `at` of slot `slots[i]`. */
+function gatherWords(
+  from: Uint32Array,
   slots: Int32Array,
-  rows: number,
   stride: number,
   at: number,
   width: number,
-  into: T,
+  into: Uint32Array,
 ): void {
   if (width === 1) {
-    for (let i = 0; i < rows; i++) into[i] = from[slots[i]! * stride + at]!
+    for (let i = 0; i < slots.length; i++) into[i] = from[slots[i]! * stride + at]!
     return
   }
-  for (let i = 0, to = 0; i < rows; i++) {
+  for (let i = 0, to = 0; i < slots.length; i++) {
+    const begin = slots[i]! * stride + at
+    for (let j = 0; j < width; j++) into[to++] = from[begin + j]!
+  }
+}
+
+function gatherBytes(
+  from: Uint8Array,
+  slots: Int32Array,
+  stride: number,
+  at: number,
+  width: number,
+  into: Uint8Array,
+): void {
+  for (let i = 0, to = 0; i < slots.length; i++) {
     const begin = slots[i]! * stride + at
     for (let j = 0; j < width; j++) into[to++] = from[begin + j]!
   }

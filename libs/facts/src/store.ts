@@ -17,13 +17,21 @@ export interface FactTable {
 /** Keys of one read: a string column or a u64 column of a batch. */
 export type FactKeys = Strings | BigUint64Array
 
-/** What one read found, column by column; row `i` belongs to key `i`. Rows not found are zero and `found[i]` is 0. */
+/** What one read found; it stays as it is whatever is read or written later. Row `i` belongs to key `i`. Rows not found are zero and `found[i]` is 0. */
 export interface FactRows {
   readonly rows: number
   readonly found: Uint8Array
-  readonly columns: Readonly<Record<string, DenseArray | Strings>>
-  /** Where the reader keeps rows: row `i` is its row `ids[i]`, which has one content for as long as `of` is one object. */
-  readonly kept?: { readonly ids: Int32Array; readonly of: object }
+  readonly kept?: KeptRows
+  /** One field of all rows, made when it is asked for: many readers want few fields, or none. Throws for another name. */
+  column(field: string): DenseArray | Strings
+}
+
+/** Where a reader keeps rows: row `i` is its row `ids[i]`, which has one content for as long as `of` is one object. */
+export interface KeptRows {
+  readonly ids: Int32Array
+  /** All ids are below. */
+  readonly idsEnd: number
+  readonly of: object
 }
 
 /** One value of a field: a scalar, text, bytes (`bytes`), or the elements of a shape in row-major order. */

@@ -1,5 +1,6 @@
 import { DType, isRaggedDType, type Code, type ColumnSpec, type Signature } from '@millrace/base'
 import { Derived, type DerivedColumn, type Fill } from './derived'
+import { FactColumns } from './fact-columns'
 import type {
   Fact,
   Field,
@@ -90,7 +91,8 @@ export interface FactPlan {
   readonly key: 'string' | 'u64'
   readonly fields: readonly (Field & { readonly name: string })[]
   readonly missing: Fact['missing']
-  readonly derived: Derived | null
+  /** What of a batch's rows user code reads. */
+  readonly columns: FactColumns
 }
 
 type Anything = Batch<InputColumns, OutputColumns, Readonly<Record<string, Fact>>>
@@ -216,7 +218,7 @@ function factPlan(name: string, fact: Fact, inputs: readonly ColumnSpec[]): Fact
     key: by.dtype === 'u64' ? 'u64' : 'string',
     fields,
     missing,
-    derived: derivedOf(name, fact),
+    columns: new FactColumns(fields, missing, derivedOf(name, fact)),
   }
 }
 

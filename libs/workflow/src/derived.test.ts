@@ -49,7 +49,7 @@ const definition = (missing: 'refuse' | { text: string; pair: number[] }) =>
 async function derived(store: FactStore, workflow: ReturnType<typeof definition>, keys: readonly string[]) {
   const plan = workflow.facts[0]!
   const rows = await store.read('t', Strings.of(keys.map((key) => Buffer.from(key))))
-  return { found: [...rows.found], columns: plan.derived!.columns(rows.columns, rows) }
+  return { found: [...rows.found], columns: plan.columns.of(rows) }
 }
 
 test.each([

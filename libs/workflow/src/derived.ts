@@ -1,8 +1,8 @@
 import { denseArray, Strings, type DenseArray, type DenseDType } from '@millrace/base'
-import type { FactRows } from '@millrace/facts'
+import type { FactRows, KeptRows } from '@millrace/facts'
+import type { Columns } from './fact-columns'
 
-export type FactColumns = Readonly<Record<string, DenseArray | Strings>>
-export type Fill = (fields: FactColumns, into: Readonly<Record<string, DenseArray>>, rows: number) => void
+export type Fill = (fields: Columns, into: Readonly<Record<string, DenseArray>>, rows: number) => void
 
 export interface DerivedColumn {
   readonly name: string
@@ -10,25 +10,27 @@ export interface DerivedColumn {
   readonly shape: readonly number[]
 }
 
-interface Kept {
+interface Memory {
   readonly name: string
   readonly dtype: DenseDType
   readonly width: number
-  /** `width` values for each row of the reader, by its id. */
+  /** Rows of the batch under way, `batchRows` of them, and behind them a row for each of the reader's. */
   values: DenseArray
-  /** Of the batch under way; grows to the largest batch and stays. */
-  batch: DenseArray
 }
 
 /** What is kept of one fact, bytes; rows beyond it are made anew for every batch. */
 const keptBytesMax = 64 * 2 ** 20
+/** Elements of a row above which a call that moves memory beats a loop. */
+const loopMax = 8
 
 /**
  * Columns that are made of a fact's fields alone. Where the store says which of its rows were read (`FactRows.kept`),
  * each is made once and then copied; else they are made for every row of every batch.
  */
 export class Derived {
-  private readonly kept: readonly Kept[]
+  private readonly memories: readonly Memory[]
+  /** Rows of the largest batch so far. */
+  private batchRows = 0
   private of: object | null = null
   /** By id, 1 when the row's values are there. */
   private made = new Uint8Array(0)
@@ -37,12 +39,11 @@ export class Derived {
     columns: readonly DerivedColumn[],
     private readonly fill: Fill,
   ) {
-    this.kept = columns.map(({ name, dtype, shape }) => ({
+    this.memories = columns.map(({ name, dtype, shape }) => ({
       name,
       dtype,
       width: shape.reduce((product, n) => product * n, 1),
       values: denseArray(dtype, 0),
-      batch: denseArray(dtype, 0),
     }))
   }
 
@@ -50,31 +51,26 @@ export class Derived {
    * @param fields of `rows` rows, defaults in the place of what is missing
    * @returns columns that are valid until the next call: a thread runs one batch at a time
    */
-  columns(fields: FactColumns, { rows, found, kept }: FactRows): FactColumns {
-    const into = this.batchOf(rows)
-    if (kept === undefined || found.includes(0) || !this.hasRoom(kept.ids)) {
-      for (const { name } of this.kept) (into[name] as Float32Array).fill(0)
-      this.fill(fields, into, rows)
-    } else {
-      this.make(fields, kept)
-      for (const { name, width, values } of this.kept)
-        gather(values as Float32Array, kept.ids, rows, width, into[name] as Float32Array)
+  columns(fields: Columns, { rows, found, kept }: FactRows): Readonly<Record<string, DenseArray>> {
+    if (kept === undefined || found.includes(0) || !this.hasRoom(kept.idsEnd)) {
+      this.reserve(rows, this.made.length)
+      const columns = this.batch(rows)
+      for (const name in columns) (columns[name] as Float32Array).fill(0)
+      this.fill(fields, columns, rows)
+      return columns
     }
-    return into
+    this.reserve(rows, kept.idsEnd)
+    this.make(fields, kept)
+    for (const { values, width } of this.memories) gather(values, this.batchRows, kept.ids, width)
+    return this.batch(rows)
   }
 
-  private hasRoom(ids: Int32Array): boolean {
-    let most = 0
-    for (let row = 0; row < ids.length; row++) most = Math.max(most, ids[row]!)
-    if (most < this.made.length) return true
-    const rows = 2 * most + 256
-    const bytes = this.kept.reduce((sum, { width, values }) => sum + width * values.BYTES_PER_ELEMENT, 0)
-    if (rows * bytes > keptBytesMax) return false
-    this.grow(rows)
-    return true
+  private hasRoom(ids: number): boolean {
+    const bytes = this.memories.reduce((sum, { width, values }) => sum + width * values.BYTES_PER_ELEMENT, 0)
+    return ids * bytes <= keptBytesMax
   }
 
-  private make(fields: FactColumns, { ids, of }: NonNullable<FactRows['kept']>): void {
+  private make(fields: Columns, { ids, of }: KeptRows): void {
     if (of !== this.of) this.made.fill(0)
     this.of = of
     const fresh: number[] = []
@@ -85,48 +81,47 @@ export class Derived {
       fresh.push(row)
     }
     if (fresh.length === 0) return
-    const made = this.arrays(fresh.length)
+    const made = Object.fromEntries(
+      this.memories.map(({ name, dtype, width }) => [name, denseArray(dtype, fresh.length * width)]),
+    )
     try {
       this.fill(rowsOf(fields, fresh, ids.length), made, fresh.length)
     } catch (error) {
       for (const row of fresh) this.made[ids[row]!] = 0
       throw error
     }
-    for (const { name, width, values } of this.kept)
+    for (const { name, width, values } of this.memories)
       fresh.forEach((row, i) => {
-        const from = made[name] as Float32Array
-        for (let j = 0; j < width; j++) (values as Float32Array)[ids[row]! * width + j] = from[i * width + j]!
+        const value = made[name]!.subarray(i * width, (i + 1) * width)
+        ;(values as Float32Array).set(value as Float32Array, (this.batchRows + ids[row]!) * width)
       })
   }
 
-  private batchOf(rows: number): Record<string, DenseArray> {
-    const into: Record<string, DenseArray> = {}
-    for (const column of this.kept) {
-      const length = rows * column.width
-      if (column.batch.length < length) column.batch = denseArray(column.dtype, length)
-      into[column.name] = column.batch.subarray(0, length) as DenseArray
-    }
-    return into
+  private batch(rows: number): Record<string, DenseArray> {
+    const columns: Record<string, DenseArray> = {}
+    for (const { name, values, width } of this.memories) columns[name] = values.subarray(0, rows * width) as DenseArray
+    return columns
   }
 
-  private arrays(rows: number): Record<string, DenseArray> {
-    return Object.fromEntries(this.kept.map(({ name, dtype, width }) => [name, denseArray(dtype, rows * width)]))
-  }
-
-  private grow(ids: number): void {
-    const made = new Uint8Array(ids)
+  /** Room for `rows` rows of a batch and `ids` of the reader's. */
+  private reserve(rows: number, ids: number): void {
+    if (rows <= this.batchRows && ids <= this.made.length) return
+    const batchRows = Math.max(rows, this.batchRows)
+    const made = new Uint8Array(ids <= this.made.length ? this.made.length : 2 * ids)
     made.set(this.made)
-    this.made = made
-    for (const column of this.kept) {
-      const values = denseArray(column.dtype, ids * column.width)
-      ;(values as Float32Array).set(column.values as Float32Array)
-      column.values = values
+    for (const memory of this.memories) {
+      const { dtype, width } = memory
+      const values = denseArray(dtype, (batchRows + made.length) * width)
+      ;(values as Float32Array).set(memory.values.subarray(this.batchRows * width) as Float32Array, batchRows * width)
+      memory.values = values
     }
+    this.batchRows = batchRows
+    this.made = made
   }
 }
 
 /** Some rows of columns that have `of` rows each. */
-function rowsOf(columns: FactColumns, rows: readonly number[], of: number): FactColumns {
+function rowsOf(columns: Columns, rows: readonly number[], of: number): Columns {
   return Object.fromEntries(
     Object.entries(columns).map(([name, column]) => {
       if (column instanceof Strings) {
@@ -142,9 +137,11 @@ function rowsOf(columns: FactColumns, rows: readonly number[], of: number): Fact
   )
 }
 
-function gather(values: Float32Array, ids: Int32Array, rows: number, width: number, into: Float32Array): void {
-  for (let row = 0, to = 0; row < rows; row++) {
-    const begin = ids[row]! * width
-    for (let j = 0; j < width; j++) into[to++] = values[begin + j]!
+/** Copies the kept rows `ids`, which begin at row `kept`, to the first rows: in one memory, so that no copy needs a view. */
+function gather(values: DenseArray, kept: number, ids: Int32Array, width: number): void {
+  for (let row = 0; row < ids.length; row++) {
+    const from = (kept + ids[row]!) * width
+    if (width > loopMax) values.copyWithin(row * width, from, from + width)
+    else for (let i = 0; i < width; i++) values[row * width + i] = values[from + i]!
   }
 }

@@ -21,7 +21,7 @@ send('ready')
 function read() {
   const rows = store.read(table, column)
   const seen = new Set()
-  for (let i = 0; i < rows.rows; i++) if (rows.found[i]) seen.add(rows.columns.generation[i])
+  for (let i = 0; i < rows.rows; i++) if (rows.found[i]) seen.add(rows.column('generation')[i])
   states.add(JSON.stringify([...seen]))
   if (!stopping) return setImmediate(read)
   store.close().then(() => send([...states]))

@@ -86,7 +86,7 @@ async function withStore(options: StoreOptions, work: (store: FactStore) => Prom
 function recordOf(table: FactTable, rows: FactRows, row: number): Record<string, unknown> {
   return Object.fromEntries(
     table.fields.map(({ name, dtype, shape }) => {
-      const column = rows.columns[name]!
+      const column = rows.column(name)
       if (column instanceof Strings)
         return [name, dtype === 'bytes' ? column.bytes(row).toString('base64') : column.at(row)]
       const width = shape.reduce((product, n) => product * n, 1)

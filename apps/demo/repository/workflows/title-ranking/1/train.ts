@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { MemoryStore } from '@millrace/facts'
 import { Strings } from '@millrace/workflow'
 import { fitNetwork, isHeldOut, readFilms, titleRecord, titlesTable, valuesOf, type Film } from '@millrace/demo'
-import { magnitude, numberFields, TitleFeatures, type Fitted, type TitleColumns } from './features'
+import { magnitude, numberFields, titleFields, TitleFeatures, type Fitted, type TitleColumns } from './features'
 
 /*
  * Fits the network to the IMDB ratings of the films that have one and are not held out. Writes `features.json` and
@@ -64,8 +64,9 @@ async function columnsOf(films: readonly Film[]): Promise<TitleColumns> {
     titlesTable.name,
     films.map((film) => [film.id, titleRecord(film)] as const),
   )
-  const { columns } = await store.read(titlesTable.name, Strings.of(films.map((film) => film.id)))
-  return columns as unknown as TitleColumns
+  const rows = await store.read(titlesTable.name, Strings.of(films.map((film) => film.id)))
+  const columns = Object.keys(titleFields).map((name) => [name, rows.column(name)])
+  return Object.fromEntries(columns) as TitleColumns
 }
 
 function meanAndDeviation(values: Float32Array): { readonly mean: number; readonly deviation: number } {
