@@ -24,6 +24,9 @@ interface Entry {
   readonly note: string
   readonly origin: string
 }
+interface PutEntry extends Entry {
+  readonly warnings: readonly string[]
+}
 interface WholeEntry extends Entry {
   readonly rules: unknown
 }
@@ -41,7 +44,7 @@ export async function publishRules(file: string, options: PublishOptions): Promi
     else print(`${file} is good; nothing was changed`)
     return Exit.good
   }
-  return showEntry((await ask(options, 'POST', '/v1/rules', { rules, author, note })) as Entry, options)
+  return showEntry((await ask(options, 'POST', '/v1/rules', { rules, author, note })) as PutEntry, options)
 }
 
 /** Puts an earlier version in force again. */
@@ -52,7 +55,7 @@ export async function rollbackRules(version: string | undefined, options: Publis
     ...(note === undefined ? {} : { note }),
     ...(version === undefined ? {} : { version: numbered(version) }),
   }
-  return showEntry((await ask(options, 'POST', '/v1/rules/rollback', body)) as Entry, options)
+  return showEntry((await ask(options, 'POST', '/v1/rules/rollback', body)) as PutEntry, options)
 }
 
 /** Every version, newest first, and the lanes that are not at the first of them; exit 1 when one is not. */
@@ -101,9 +104,12 @@ async function versionOf(version: string | undefined, options: AdminOptions): Pr
   return (await ask(options, 'GET', `/v1/rules/versions/${wanted}`)) as WholeEntry
 }
 
-function showEntry(entry: Entry, { json }: AdminOptions): number {
+function showEntry(entry: PutEntry, { json }: AdminOptions): number {
   if (json === true) printJson(entry)
-  else print(`rules version ${paint('green', String(entry.version))} is in force`)
+  else {
+    print(`rules version ${paint('green', String(entry.version))} is in force`)
+    for (const warning of entry.warnings) print(paint('red', warning))
+  }
   return Exit.good
 }
 

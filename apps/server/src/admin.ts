@@ -7,7 +7,7 @@ import { httpStatus, parseJson } from '@millrace/wire'
 import type { Config } from './config'
 import type { Log } from './log'
 import { metricsContentType, metricsPage } from './metrics'
-import type { Publisher } from './publisher'
+import { runningAgain, type Publisher } from './publisher'
 import { sumOf } from './retired'
 import type { RulesVersion } from './rules-store'
 import { LaneError, type Supervisor } from './supervisor'
@@ -64,7 +64,7 @@ const routes: Readonly<Record<string, Route>> = {
   },
   'POST /v1/rules': async ({ supervisor, publisher }, req) => {
     const { check, ...publish } = parsed(publishBody, await bodyOf(req))
-    if (check !== true) return { status: 200, body: withoutRules(await publisher.publish(supervisor, publish)) }
+    if (check !== true) return put(publisher, () => publisher.publish(supervisor, publish))
     await publisher.check(supervisor, publish.rules)
     return { status: 200, body: { good: true } }
   },
@@ -75,7 +75,7 @@ const routes: Readonly<Record<string, Route>> = {
   }),
   'POST /v1/rules/rollback': async ({ supervisor, publisher }, req) => {
     const { version, author, note } = parsed(rollbackBody, await bodyOf(req))
-    return { status: 200, body: withoutRules(await publisher.rollback(supervisor, version, author, note)) }
+    return put(publisher, () => publisher.rollback(supervisor, version, author, note))
   },
   'POST /v1/explain': async ({ supervisor }, req) => ({
     status: 200,
@@ -92,6 +92,13 @@ function parsed<T>(schema: z.ZodType<T>, body: string): T {
   if (read.success) return read.data
   const [issue] = read.error.issues
   throw new Refusal(Code.INVALID_ARGUMENT, `${issue!.path.join('.')}: ${issue!.message}`)
+}
+
+/** Puts a version in force, and says what its author should know. */
+async function put(publisher: Publisher, how: () => Promise<RulesVersion>): Promise<Answer> {
+  const before = publisher.current.rules
+  const entry = await how()
+  return { status: 200, body: { ...withoutRules(entry), warnings: runningAgain(before, entry.rules) } }
 }
 
 function withoutRules({ rules: _, ...entry }: RulesVersion): Omit<RulesVersion, 'rules'> {

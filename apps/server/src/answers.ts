@@ -83,6 +83,7 @@ export class Answers {
   expireAll(nowUs: number): void {
     const { calls } = this
     if (calls.waiting === 0) return
+    this.nowUs = nowUs
     for (let call = 0; call < calls.capacity; call++)
       if (calls.state[call] === CallState.waiting && calls.deadlineUs[call]! < nowUs) this.expire(call)
   }
@@ -201,7 +202,12 @@ export class Answers {
     const { calls } = this
     const caller = calls.caller[call]!
     assert(caller !== null, 'a waiting call has a caller')
-    this.counts.counts[calls.mapping[call]!.countsAt[calls.route[call]!]! + code]!++
+    const { countsAt, latencies } = calls.mapping[call]!
+    const route = calls.route[call]!
+    this.counts.counts[countsAt[route]! + code]!++
+    // One that came too late took at least so long.
+    if (latencies[route] !== null && (code === Code.OK || code === Code.DEADLINE_EXCEEDED))
+      latencies[route]!.observe(this.nowUs - calls.receivedUs[call]!)
     const item = calls.item[call]!
     calls.answered(call)
     if (!caller.closed) caller.reply(reply, item, code)

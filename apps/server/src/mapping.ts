@@ -1,32 +1,52 @@
-import { codeNames } from '@millrace/base'
-import type { Table } from '@millrace/rules'
+import { Buckets, codeNames } from '@millrace/base'
+import { rulesFor, runningCanaries, type Rules, type Table } from '@millrace/rules'
 import type { RouteMessage } from '@millrace/wire'
 import { ReplyTemplates } from './reply-templates'
 import type { LaneVersion, Routed } from './versions'
 
 const codes = codeNames.length
 
-/** Answers by objective, workflow version and code, whatever rules were in force. */
+/** Microseconds, 50 to 10 s: each bound is an eleventh more than the one before, fine enough to compare percentiles. */
+export const ratioBoundsUs: readonly number[] = Array.from({ length: 118 }, (_, i) => 50 * 1.11 ** i)
+
+/** What an answer is counted by. */
+export interface AnswerLabel {
+  readonly objective: string
+  readonly workflow: string
+  readonly version: number
+  readonly rule: string
+}
+
+/** Answers by what decided them and code, whatever rules were in force. */
 export class AnswerCounts {
   /** `codes` for each label. */
   counts = new Float64Array(codes)
   /** What the first of them, of requests that were not routed, is followed by. */
-  readonly labels: { readonly objective: string; readonly workflow: string; readonly version: number }[] = [
-    { objective: '', workflow: '', version: 0 },
-  ]
+  readonly labels: AnswerLabel[] = [{ objective: '', workflow: '', version: 0, rule: '' }]
+  /** Microseconds, by begin, of labels whose times are compared. */
+  readonly latencies = new Map<number, Buckets>()
   private readonly begins = new Map<string, number>()
 
   /** Where a route's answers are counted: the index of its first code. */
-  begin({ objective, workflow, version }: { objective: string; workflow: string; version: number }): number {
-    const key = JSON.stringify([objective, workflow, version])
+  begin({ objective, workflow, version, rule }: AnswerLabel): number {
+    const key = JSON.stringify([objective, workflow, version, rule])
     const known = this.begins.get(key)
     if (known !== undefined) return known
-    const begin = this.labels.push({ objective, workflow, version }) * codes - codes
+    const begin = this.labels.push({ objective, workflow, version, rule }) * codes - codes
     this.begins.set(key, begin)
     const grown = new Float64Array(begin + codes)
     grown.set(this.counts)
     this.counts = grown
     return begin
+  }
+
+  /** Where the times of answers are counted whose first code is at `begin`. */
+  latency(begin: number): Buckets {
+    const known = this.latencies.get(begin)
+    if (known !== undefined) return known
+    const buckets = new Buckets(ratioBoundsUs)
+    this.latencies.set(begin, buckets)
+    return buckets
   }
 }
 
@@ -43,6 +63,8 @@ export class Mapping {
   readonly templates: ReplyTemplates
   /** By route: where its answers are counted. */
   readonly countsAt: Int32Array
+  /** By route: where the times of its answers are counted; null where nobody compares them. */
+  readonly latencies: readonly (Buckets | null)[]
 
   constructor({ table, versions }: Routed, counts: AnswerCounts) {
     this.table = table
@@ -55,5 +77,21 @@ export class Mapping {
       signature: versions[route]!.description.signature,
     }))
     this.countsAt = Int32Array.from(table.routes, (route) => counts.begin(route))
+    const compared = comparedRules(table.rules)
+    this.latencies = table.routes.map(({ objective, rule }, route) =>
+      compared.get(objective)?.has(rule) === true ? counts.latency(this.countsAt[route]!) : null,
+    )
   }
+}
+
+/** By objective, the rules whose times a canary's `stop` compares: the canary and the default. */
+function comparedRules(rules: Rules): ReadonlyMap<string, ReadonlySet<string>> {
+  const canaries = runningCanaries(rules).filter(({ stop }) => stop?.p99_ratio_max !== undefined)
+  const objectives = [...new Set(canaries.flatMap((canary) => canary.objectives))]
+  return new Map(
+    objectives.map((objective) => [
+      objective,
+      new Set(['default', ...rulesFor(canaries, objective).map(({ id }) => id)]),
+    ]),
+  )
 }

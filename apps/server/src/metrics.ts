@@ -27,12 +27,12 @@ export async function metricsPage(
 
   const requests = new Counter({
     name: 'millrace_requests_total',
-    help: 'Requests answered, by code; objective is empty for those refused before they were routed.',
-    labelNames: ['objective', 'workflow', 'version', 'code'],
+    help: 'Requests answered, by the rule that decided and by code; objective is empty for those refused before they were routed.',
+    labelNames: ['objective', 'workflow', 'version', 'rule', 'code'],
     registers: [registry],
   })
-  for (const { objective, workflow, version, code, count } of counted.requests.values())
-    requests.inc({ objective, workflow, version, code }, count)
+  for (const { objective, workflow, version, rule, code, count } of counted.requests.values())
+    requests.inc({ objective, workflow, version, rule, code }, count)
 
   registerWhole(
     registry,

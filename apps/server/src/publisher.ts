@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Code, Refusal } from '@millrace/base'
-import { compileRules, RulesError, type RulesFile } from '@millrace/rules'
+import { compileRules, parseRules, RulesError, runningCanaries, type RulesFile } from '@millrace/rules'
 import type { Repository } from '@millrace/workflow'
+import type { CanaryStop } from './canary-watch'
 import type { Log } from './log'
 import { checkedRules, repositoryRules } from './repository-rules'
 import { RulesStore, type RulesVersion } from './rules-store'
@@ -118,6 +119,26 @@ export class Publisher {
     })
   }
 
+  /**
+   * Takes canaries off that still run, by a version of the rules like any other; null when none does. Rejects as `publish`
+   * does, but not for a lane: what takes a canary off asks less of it than what is in force.
+   */
+  stop(lanes: Lanes, stops: readonly CanaryStop[]): Promise<RulesVersion | null> {
+    return this.after(() => {
+      const rules = checkedRules(this.now.rules)
+      const whys = new Map<string, string>()
+      for (const { canary, why } of stops) whys.set(canary, whys.has(canary) ? `${whys.get(canary)}; ${why}` : why)
+      const running = runningCanaries(rules).filter(({ id }) => whys.has(id))
+      if (running.length === 0) return null
+      const at = new Date().toISOString()
+      const canaries = rules.canaries!.map((canary) =>
+        running.includes(canary) ? { ...canary, stopped: { at, why: whys.get(canary.id)! } } : canary,
+      )
+      const note = running.map(({ id }) => `canary ${id} taken off: ${whys.get(id)!}`).join('; ')
+      return this.put(lanes, 'stop', { ...rules, canaries }, 'millrace', note)
+    })
+  }
+
   private async put(
     lanes: Lanes,
     origin: RulesVersion['origin'],
@@ -126,7 +147,9 @@ export class Publisher {
     note: string,
   ): Promise<RulesVersion> {
     const entry = entryOf(this.now.version + 1, origin, this.checked(rules), author ?? 'unknown', note)
-    await lanes.askAll('prepare', { version: entry.version, rules: entry.rules })
+    await lanes.askAll('prepare', { version: entry.version, rules: entry.rules }).catch((error: unknown) => {
+      if (origin !== 'stop') throw error
+    })
     // What was in force before anything was published is there to go back to.
     if (this.store.versions().length === 0) this.store.add(this.now)
     this.store.add(entry)
@@ -155,6 +178,16 @@ export class Publisher {
     this.last = done.catch(() => undefined)
     return done
   }
+}
+
+/** Canaries that were taken off before and run in the rules after it: for whoever published them. */
+export function runningAgain(before: RulesFile, after: RulesFile): string[] {
+  const running = new Map(runningCanaries(parseRules(after)).map((canary) => [canary.id, canary]))
+  return (parseRules(before).canaries ?? []).flatMap(({ id, workflow, stopped }) =>
+    stopped !== undefined && running.get(id)?.workflow === workflow
+      ? [`canary ${id} runs again; it was stopped at ${stopped.at}: ${stopped.why}`]
+      : [],
+  )
 }
 
 /** What the repository itself says, as a version after `current`; or `current`, where it says nothing new. */

@@ -42,6 +42,8 @@ export function checkedRules(json: unknown): Rules {
 /** What the language has and servers of this release do not do: refused rather than passed over. */
 function notYet(rules: Rules): string[] {
   const lists = (['shadows', 'enrichments', 'limits'] as const).filter((list) => (rules[list] ?? []).length > 0)
-  const stops = (rules.canaries ?? []).flatMap(({ stop }, i) => (stop === undefined ? [] : [`$.canaries[${i}].stop`]))
+  const stops = (rules.canaries ?? []).flatMap(({ stop }, i) =>
+    stop?.difference_max === undefined ? [] : [`$.canaries[${i}].stop.difference_max`],
+  )
   return [...lists.map((list) => `$.${list}`), ...stops].map((path) => `${path}: this release does not apply it yet`)
 }

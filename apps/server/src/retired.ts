@@ -3,6 +3,7 @@ import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 /** Sums of counters, by a key of their labels. */
 export interface Retired {
   readonly requests: Map<string, LaneSnapshot['requests'][number]>
+  readonly ruleLatencies: Map<string, LaneSnapshot['ruleLatencies'][number]>
   readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
   readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
   readonly threadRestarts: Map<string, ThreadRestarts>
@@ -26,6 +27,7 @@ export interface ThreadRestarts {
 export function emptyRetired(): Retired {
   return {
     requests: new Map(),
+    ruleLatencies: new Map(),
     latencies: new Map(),
     batchRows: new Map(),
     threadRestarts: new Map(),
@@ -36,9 +38,14 @@ export function emptyRetired(): Retired {
 /** Adds everything that only ever grows. */
 export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
   for (const one of snapshot.requests)
-    merge(into.requests, [one.objective, one.workflow, one.version, one.code], one, (a, b) => ({
+    merge(into.requests, [one.objective, one.workflow, one.version, one.rule, one.code], one, (a, b) => ({
       ...a,
       count: a.count + b.count,
+    }))
+  for (const one of snapshot.ruleLatencies)
+    merge(into.ruleLatencies, [one.objective, one.workflow, one.version, one.rule], one, (a, b) => ({
+      ...a,
+      histogram: addHistograms(a.histogram, b.histogram),
     }))
   for (const one of snapshot.latencies)
     merge(into.latencies, [one.workflow, one.version, one.stage], one, (a, b) => ({
@@ -66,6 +73,7 @@ export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
 export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Retired {
   const sum: Retired = {
     requests: new Map(retired.requests),
+    ruleLatencies: new Map(retired.ruleLatencies),
     latencies: new Map(retired.latencies),
     batchRows: new Map(retired.batchRows),
     threadRestarts: new Map(retired.threadRestarts),

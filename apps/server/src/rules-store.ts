@@ -11,8 +11,8 @@ export interface RulesVersion {
   readonly time: string
   readonly author: string
   readonly note: string
-  /** The repository's own file, a publish, or an earlier version again. */
-  readonly origin: 'repository' | 'publish' | 'rollback'
+  /** The repository's own file, a publish, an earlier version again, or canaries that were taken off. */
+  readonly origin: 'repository' | 'publish' | 'rollback' | 'stop'
   readonly rules: RulesFile
 }
 

@@ -1,10 +1,12 @@
 import { join } from 'node:path'
 import { readRepository } from '@millrace/workflow'
 import { openAdmin } from './admin'
+import { CanaryWatch, type CanaryStop } from './canary-watch'
 import type { Config } from './config'
 import { freePort } from './free-port'
 import type { Log } from './log'
 import { Publisher } from './publisher'
+import { sumOf } from './retired'
 import type { LaneSnapshot } from './snapshot'
 import { Supervisor } from './supervisor'
 
@@ -28,6 +30,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
   if (config.adminPort !== 0) await freePort('MILLRACE_ADMIN_PORT', config.adminHost, config.adminPort)
   const publisher = await Publisher.start(readRepository(config.repository), rulesFolder(config), log)
   const supervisor = await Supervisor.start(config, () => publisher.current, log)
+  supervisor.onPolled = watchCanaries(supervisor, publisher, log)
   try {
     const admin = await openAdmin(config, supervisor, publisher, log)
     return {
@@ -44,6 +47,33 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
   } catch (error) {
     await supervisor.stop()
     throw error
+  }
+}
+
+/** What takes canaries off that pass their limits, whenever it is called. */
+function watchCanaries(supervisor: Supervisor, publisher: Publisher, log: Log): () => void {
+  const watch = new CanaryWatch()
+  let stopping = false
+  const look = (): CanaryStop[] =>
+    watch.look(publisher.current, () => sumOf(supervisor.retired, supervisor.lastSnapshots), performance.now())
+  look()
+  return () => {
+    if (stopping) return
+    const stops = look()
+    if (stops.length === 0) return
+    stopping = true
+    publisher
+      .stop(supervisor, stops)
+      .then(
+        (entry) => {
+          if (entry !== null) log.warn({ rules: entry.version }, entry.note)
+          // What was taken off is not watched any more: where it runs again, it begins anew.
+          look()
+        },
+        // Tried again in a second.
+        (error: unknown) => log.error({ err: error, stops }, 'a canary passed its limits and could not be taken off'),
+      )
+      .finally(() => (stopping = false))
   }
 }
 

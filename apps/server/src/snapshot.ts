@@ -30,8 +30,17 @@ export interface LaneSnapshot {
     readonly objective: string
     readonly workflow: string
     readonly version: number
+    readonly rule: string
     readonly code: string
     readonly count: number
+  }[]
+  /** Microseconds, of rules whose times are compared: canaries that are stopped when they are slow, and defaults. */
+  readonly ruleLatencies: readonly {
+    readonly objective: string
+    readonly workflow: string
+    readonly version: number
+    readonly rule: string
+    readonly histogram: HistogramSnapshot
   }[]
   /** Microseconds, by workflow version. */
   readonly latencies: readonly {
@@ -98,6 +107,9 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
         return { ...label, code: codeNames[i % codeNames.length]!, count }
       })
       .filter(({ count }) => count > 0),
+    ruleLatencies: [...road.counts.latencies].map(([begin, buckets]) => {
+      return { ...road.counts.labels[begin / codeNames.length]!, histogram: histogramOf(buckets) }
+    }),
     latencies: served.flatMap((version) =>
       (
         [

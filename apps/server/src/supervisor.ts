@@ -66,6 +66,8 @@ function newSlot(index: number): Slot {
 export class Supervisor {
   /** Counters of lanes that are gone, so that what is scraped never goes back. */
   readonly retired: Retired = emptyRetired()
+  /** Called each second, when the lanes were asked how they are. */
+  onPolled: () => void = () => undefined
   private readonly slots: Slot[]
   private port = 0
   private nextId = 1
@@ -242,6 +244,7 @@ export class Supervisor {
   private async poll(): Promise<void> {
     await this.snapshots()
     for (const slot of this.slots) if (slot.serving) this.keepUp(slot, slot.last?.rulesVersion)
+    this.onPolled()
   }
 
   /** Tells a lane the rules in force, where it has others: it started, or did not answer, while they were published. */

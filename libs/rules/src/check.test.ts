@@ -134,6 +134,11 @@ test.each<[string, object, RegExp]>([
     /^\$\.canaries\[0\]: no subject/,
   ],
   [
+    'a stop without a limit',
+    { canaries: [canary({ percent: 5, stop: {} })] },
+    /^\$\.canaries\[0\]\.stop: has no limit: give/,
+  ],
+  [
     'an override of nothing',
     { overrides: [{ id: 'o', objectives: ['price'], when: { tenant: 'a' } }] },
     /^\$\.overrides\[0\]: allows nothing/,
@@ -173,6 +178,15 @@ test.each<[string, object]>([
   [
     'an experiment behind one with a condition',
     { experiments: [experiment({ when: { kids: true } }), experiment({ id: 'f' })] },
+  ],
+  [
+    'a canary behind one that was stopped',
+    {
+      canaries: [
+        canary({ percent: 100, stopped: { at: '2026-11-24T09:00:00Z', why: 'it failed' } }),
+        canary({ id: 'd', percent: 5 }),
+      ],
+    },
   ],
   ['an experiment behind a share', { experiments: [experiment({ percent: 99 }), experiment({ id: 'f' })] }],
   [

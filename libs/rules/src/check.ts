@@ -56,6 +56,8 @@ interface Named<Objective extends string, Version extends string> {
   overrides?: { objectives: Objective[]; workflows?: Version[] }[]
 }
 
+const stopLimits = ['error_rate_max', 'refusal_rate_max', 'p99_ratio_max', 'difference_max'] as const
+
 const kindsOfRules = [
   'conditions',
   'holdouts',
@@ -95,6 +97,8 @@ function problemsOf(rules: Rules): string[] {
     const path = `$.canaries[${i}]`
     if ((canary.percent === undefined) === (canary.ramp === undefined))
       problems.push(`${path}: give percent or ramp, one of them`)
+    if (canary.stop !== undefined && stopLimits.every((limit) => canary.stop![limit] === undefined))
+      problems.push(`${path}.stop: has no limit: give ${stopLimits.join(', ')}`)
     const times = (canary.ramp ?? []).map((step) => Date.parse(step.at))
     times.forEach((ms, s) => {
       if (s > 0 && ms <= times[s - 1]!) problems.push(`${path}.ramp[${s}].at: is not after the step before it`)
@@ -213,7 +217,7 @@ function unreachable(rules: Rules): string[] {
     // Who is held out of the experiments goes on to the canaries.
     if ((rules.holdouts ?? []).some((rule) => rule.objectives.includes(objective))) taker = null
     for (const [c, rule] of (rules.canaries ?? []).entries())
-      asked(`$.canaries[${c}]`, rule, rule.when === undefined && rule.percent === 100)
+      if (rule.stopped === undefined) asked(`$.canaries[${c}]`, rule, rule.when === undefined && rule.percent === 100)
   }
   return [...new Set(problems)]
 }

@@ -7,6 +7,7 @@ import {
   attributesOf,
   experimentsWith,
   rulesFor,
+  runningCanaries,
   workflowOf,
   type Canary,
   type Condition,
@@ -68,7 +69,7 @@ class Compiler {
     const overridesAt = this.apart(overrides)
     this.enter(objective, program.length)
     const asks = [...rulesFor(rules.conditions, objective), ...rulesFor(rules.experiments, objective)]
-    const contexts = [...asks, ...rulesFor(rules.canaries, objective)].some(
+    const contexts = [...asks, ...rulesFor(runningCanaries(rules), objective)].some(
       (rule) => rule.when !== undefined || ('cell_from' in rule && rule.cell_from !== undefined),
     )
     program.push(place, shadowsAt, overridesAt, contexts ? 1 : 0)
@@ -112,7 +113,7 @@ class Compiler {
       for (const experiment of experiments) this.experiment(records, experiment, objective)
       for (const jump of held) records.land(jump)
     }
-    for (const canary of rulesFor(rules.canaries, objective)) this.canary(records, canary, objective)
+    for (const canary of rulesFor(runningCanaries(rules), objective)) this.canary(records, canary, objective)
     const path = `$.objectives.${objective}.default`
     records.add(Op.ROUTE, this.route(path, rules.objectives[objective]!.default, objective, 'default', 'default'))
     records.end()

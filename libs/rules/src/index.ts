@@ -7,7 +7,16 @@ export { explain, shadowsOf, type Decision, type Explanation, type PlainAsk, typ
 export { murmur3Words } from './murmur3-words'
 export { refuseOverride, type PlainOverride } from './override'
 export { advance } from './ramp'
-export { rulesSchema, versionsNamed, type Condition, type Rules, type RulesFile } from './rules'
+export {
+  rulesFor,
+  rulesSchema,
+  runningCanaries,
+  versionsNamed,
+  type Canary,
+  type Condition,
+  type Rules,
+  type RulesFile,
+} from './rules'
 export {
   lookUp,
   lookUpShadows,

@@ -152,7 +152,8 @@ export function defaultCell({ cells, default_cell }: Experiment): number {
 }
 
 function canaryStep(rules: Rules, canary: Canary, ask: PlainAsk): Step {
-  const { id, when, workflow } = canary
+  const { id, when, workflow, stopped } = canary
+  if (stopped !== undefined) return no(id, 'canary', `it was stopped at ${stopped.at}: ${stopped.why}`)
   const reason = missed(rules, when, ask)
   if (reason !== null) return no(id, 'canary', reason)
   const percent = percentAt(canary, ask.nowMs)

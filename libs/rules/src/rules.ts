@@ -65,12 +65,18 @@ const cell = z.strictObject({
     .describe("What runs in this cell: one version, one for each objective, or the objective's default."),
 })
 
+const share = z.number().min(0).max(1)
 const stop = z.strictObject({
-  error_rate_max: z.number().min(0).max(1).optional().describe('Share of answers with an error code of the server.'),
+  error_rate_max: share.optional().describe('Share of answers that failed in the server: HTTP would say 5xx.'),
+  refusal_rate_max: share.optional().describe("Share of answers that call it the request's fault: HTTP would say 4xx."),
   p99_ratio_max: z.number().positive().optional().describe("99th percentile over that of the objective's default."),
   difference_max: z.number().nonnegative().optional().describe('Largest mean difference that a shadow of it has seen.'),
   requests_min: z.number().int().positive().default(200).describe('Answers before anything is concluded.'),
-  window_s: z.number().positive().default(60),
+  window_s: z.number().min(1).max(86_400).default(60).describe('Seconds that are looked back.'),
+})
+const stopped = z.strictObject({
+  at: z.iso.datetime({ offset: true }).describe('ISO 8601.'),
+  why: z.string().max(2000).describe('Which limit was passed, and by how much.'),
 })
 
 const step = z.strictObject({ at: z.iso.datetime({ offset: true }).describe('ISO 8601.'), percent })
@@ -122,6 +128,7 @@ export const rulesSchema = z.strictObject({
         percent: percent.optional(),
         ramp: z.array(step).min(1).optional().describe('Percent from each time on; none before the first.'),
         stop: stop.optional().describe('The canary is taken off when one of these is passed.'),
+        stopped: stopped.optional().describe('Nobody gets the canary: written by a server that took it off.'),
       }),
     )
     .optional(),
@@ -220,11 +227,18 @@ export function experimentsWith(rules: Rules, objective: string, cell: string): 
   return rulesFor(rules.experiments, objective).filter(({ cells }) => cells.some(({ name }) => name === cell))
 }
 
-/** Every workflow version that a file names, once, in order of appearance. */
+/** Canaries that were not taken off. */
+export function runningCanaries(rules: Rules): readonly Canary[] {
+  return (rules.canaries ?? []).filter(({ stopped }) => stopped === undefined)
+}
+
+/** Every workflow version that a file has requests answered by, once, in order of appearance. */
 export function versionsNamed(rules: Rules): { name: string; version: number }[] {
   const named = new Set([
     ...Object.values(rules.objectives).map((objective) => objective.default),
-    ...[rules.conditions, rules.canaries, rules.shadows].flatMap((list) => (list ?? []).map((rule) => rule.workflow)),
+    ...[rules.conditions, runningCanaries(rules), rules.shadows].flatMap((list) =>
+      (list ?? []).map((rule) => rule.workflow),
+    ),
     ...(rules.experiments ?? []).flatMap(({ cells }) =>
       cells.flatMap(({ workflow }) => (typeof workflow === 'object' ? Object.values(workflow) : (workflow ?? []))),
     ),

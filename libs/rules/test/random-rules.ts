@@ -89,6 +89,7 @@ export class RandomRules {
         objectives: this.some(names, 1),
         workflow: workflow(),
         ...this.maybe(0.3, () => ({ when: this.condition(2) })),
+        ...this.maybe(0.2, () => ({ stopped: { at: new Date(day0).toISOString(), why: 'it failed' } })),
         ...(this.chance(0.5)
           ? { percent: this.pick([0, 0.0000001, 1, 25, 99]) }
           : {
