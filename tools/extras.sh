@@ -18,6 +18,9 @@ debian() {
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
+# Makes the certificates of the tests.
+openssl() { debian openssl; }
+
 # A server that facts can live in.
 redis() { debian redis-server; }
 
@@ -30,7 +33,7 @@ tensorflow() {
   npm run -s build >/dev/null && node apps/cli/bin/millrace.js engines install tensorflow
 }
 
-parts=(redis vulkan tensorflow)
+parts=(openssl redis vulkan tensorflow)
 [ $# -gt 0 ] || set -- "${parts[@]}"
 failed=0
 for part in "$@"; do

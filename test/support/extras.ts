@@ -4,6 +4,7 @@ import { findTensorflow } from '@millrace/engine'
 
 /** What a machine may lack, and how a test finds out. `tools/extras.sh NAME` installs each. */
 const present = {
+  openssl: () => spawnSync('openssl', ['version']).status === 0,
   redis: () => spawnSync('redis-server', ['--version']).status === 0,
   vulkan: () => existsSync(vulkanDriver) && existsSync('/usr/lib/x86_64-linux-gnu/libvulkan.so.1'),
   tensorflow: () => !('reason' in findTensorflow(process.env)),

@@ -20,7 +20,7 @@ import {
   type AdminOptions,
   type PublishOptions,
 } from './rules'
-import { score } from './score'
+import { score, type ScoreOptions } from './score'
 import { serve } from './serve'
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '../package.json'), 'utf8')) as { version: string }
@@ -63,7 +63,7 @@ export function main(argv: readonly string[]): void {
     .argument('<file>', 'a request, or a list of them, in the JSON twin of the wire; - for stdin')
     .option('-u, --url <url>', 'data port of the server', 'http://127.0.0.1:8080')
     .option(...json)
-    .action(async (file: string, options: { url: string; json?: boolean }) => exit(await score(file, options)))
+    .action(async (file: string, options: ScoreOptions) => exit(await score(file, options)))
   program
     .command('check')
     .description('load every version of a repository, run its golden requests on every engine, compile its rules')
@@ -181,6 +181,14 @@ export function main(argv: readonly string[]): void {
     .action(async (options: BenchEnginesOptions) => exit(await benchEngines(options)))
 
   addFacts(program, exit)
+
+  for (const command of [...program.commands, ...rules.commands])
+    // It asks a server, which may speak TLS and want to know who asks.
+    if (command.options.some(({ long }) => long === '--url' || long === '--live'))
+      command
+        .option('--ca <file>', "PEM file of the authorities that signed the server's certificate")
+        .option('--cert <file>', 'PEM file of the certificate that this client shows')
+        .option('--key <file>', 'PEM file of its key')
 
   program.parseAsync(argv).catch(fail)
 }

@@ -2,12 +2,12 @@ import { isDeepStrictEqual } from 'node:util'
 import { engines } from '@millrace/engine'
 import { readTopology } from '@millrace/pool'
 import { laneEnvironment, type Config, type LaneSeats, type Seated } from '@millrace/server'
-import { askServer } from './ask-server'
+import { askServer, type TlsOptions } from './ask-server'
 import { configuration } from './configuration'
 import { anywhere, count, describeMachine, drawNodes, listSeats, summarise } from './draw-seating'
 import { Exit, paint, print, printJson } from './output'
 
-export interface PoolsOptions {
+export interface PoolsOptions extends TlsOptions {
   readonly json?: boolean
   readonly repository?: string
   /** Stands for `/`: the /sys and /proc of another machine. */
@@ -23,11 +23,11 @@ interface Live {
 }
 
 /** Who sits where; exit 1 when a server that runs has somebody elsewhere. */
-export async function pools({ json, repository, root, live }: PoolsOptions): Promise<number> {
+export async function pools({ json, repository, root, live, ...tls }: PoolsOptions): Promise<number> {
   const topology = readTopology(root)
   const config = configuration(repository, { topology, ...(root === undefined ? {} : { memoryBytes: Infinity }) })
   const { set: environment, warnings } = laneEnvironment(config, 0, process.env)
-  const server = live === true ? await ask(config) : null
+  const server = live === true ? await ask(config, tls) : null
   const misplaced = server === null ? [] : misplacedIn(server, config)
   const plan = {
     machine: topology,
@@ -54,12 +54,12 @@ export async function pools({ json, repository, root, live }: PoolsOptions): Pro
   return misplaced.length === 0 ? Exit.good : Exit.no
 }
 
-async function ask({ adminHost, adminPort }: Config): Promise<Live> {
-  const url = `http://${adminHost.includes(':') ? `[${adminHost}]` : adminHost}:${adminPort}/v1/pools`
+async function ask({ adminHost, adminPort, adminTlsCert }: Config, tls: TlsOptions): Promise<Live> {
+  const url = `${adminTlsCert === '' ? 'http' : 'https'}://${adminHost.includes(':') ? `[${adminHost}]` : adminHost}:${adminPort}/v1/pools`
   const hint = 'is the server running? (MILLRACE_ADMIN_HOST, MILLRACE_ADMIN_PORT)'
-  const response = await askServer(new URL(url), { signal: AbortSignal.timeout(10_000) }, hint)
-  if (!response.ok) throw new Error(`${url}: status ${response.status}; ${hint}`)
-  return (await response.json()) as Live
+  const { status, body } = await askServer(new URL(url), {}, tls, hint)
+  if (status !== 200 || body === null) throw new Error(`${url}: status ${status}; ${hint}`)
+  return body as Live
 }
 
 /** Why what runs is not what is planned, a line for each thread. */

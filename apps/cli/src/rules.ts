@@ -1,11 +1,11 @@
 import { userInfo } from 'node:os'
 import { createTwoFilesPatch } from 'diff'
 import { importDefault } from '@millrace/workflow'
-import { askServer } from './ask-server'
+import { askServer, type TlsOptions } from './ask-server'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
-export interface AdminOptions {
+export interface AdminOptions extends TlsOptions {
   /** Admin port of the server. */
   readonly url: string
   readonly json?: boolean
@@ -113,10 +113,10 @@ function showEntry(entry: PutEntry, { json }: AdminOptions): number {
   return Exit.good
 }
 
-async function ask({ url }: AdminOptions, method: string, path: string, body?: unknown): Promise<unknown> {
+async function ask({ url, ...tls }: AdminOptions, method: string, path: string, body?: unknown): Promise<unknown> {
   if (!URL.canParse(url)) throw new UsageError(`--url ${url}: must be like http://127.0.0.1:8081`)
   const token = process.env['MILLRACE_ADMIN_TOKEN']
-  const response = await askServer(
+  const { status, body: answered } = await askServer(
     new URL(path, url),
     {
       method,
@@ -126,10 +126,12 @@ async function ask({ url }: AdminOptions, method: string, path: string, body?: u
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     },
+    tls,
     'is this the admin port of a server?',
   )
-  const answer = (await response.json()) as { code?: string; message?: string }
-  if (!response.ok) throw new Error(`${answer.code}: ${answer.message}`)
+  if (answered === null) throw new Error(`${url}: answers no JSON; is this the admin port of a server?`)
+  const answer = answered as { code?: string; message?: string }
+  if (status !== 200) throw new Error(`${answer.code}: ${answer.message}`)
   return answer
 }
 

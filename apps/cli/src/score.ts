@@ -1,8 +1,14 @@
-import { askServer } from './ask-server'
+import { askServer, type TlsOptions } from './ask-server'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
 const rowsShown = 20
+
+export interface ScoreOptions extends TlsOptions {
+  /** Data port of the server. */
+  readonly url: string
+  readonly json?: boolean
+}
 
 interface Reply {
   readonly code: string
@@ -16,22 +22,25 @@ interface Reply {
 }
 
 /** Sends the request of a file (or a list of them) and shows the answer; exit 1 when one was refused. */
-export async function score(file: string, { url, json }: { url: string; json?: boolean }): Promise<number> {
+export async function score(file: string, options: ScoreOptions): Promise<number> {
+  const { url, json } = options
   if (!URL.canParse(url)) throw new UsageError(`--url ${url}: must be like http://127.0.0.1:8080`)
   const request = readRequest(file)
-  const replies = await send(url, request)
+  const replies = await send(options, request)
   if (json === true) printJson(Array.isArray(request) ? replies : replies[0])
   else replies.forEach((reply) => show(reply))
   return replies.every(({ code }) => code === 'OK') ? Exit.good : Exit.no
 }
 
-async function send(url: string, request: unknown): Promise<Reply[]> {
-  const response = await askServer(
+async function send({ url, ...tls }: ScoreOptions, request: unknown): Promise<Reply[]> {
+  const { body } = await askServer(
     new URL('/v1/score', url),
     { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request) },
+    tls,
     'is the server running? (millrace serve)',
   )
-  const replies = (await response.json()) as Reply | Reply[]
+  if (body === null) throw new Error(`${url}: answers no JSON; is this the data port of a server?`)
+  const replies = body as Reply | Reply[]
   return Array.isArray(replies) ? replies : [replies]
 }
 

@@ -14,11 +14,11 @@ export async function serve({ repository, dev }: { repository?: string; dev?: bo
   const log = openLog(config.logLevel)
   progress(`loading ${config.repository} ...`)
   const server = await startServer(config, log)
-  const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
+  const url = `${config.tlsCert === '' ? 'http' : 'https'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
   const [lane] = await server.snapshots()
   print(`${paint('bold', 'Millrace')} serves at ${paint('green', url)}`)
   print(
-    `  POST ${url}/v1/score    GET ${url}/v1/stream (WebSocket)    admin http://${config.adminHost}:${server.adminPort}/metrics`,
+    `  POST ${url}/v1/score    GET ${url}/v1/stream (WebSocket)    admin ${config.adminTlsCert === '' ? 'http' : 'https'}://${config.adminHost}:${server.adminPort}/metrics`,
   )
   if (lane !== undefined) printObjectives(lane)
   print(`\ntry:\n  ${curl(url, config.repository)}\n`)

@@ -1,16 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { z } from 'zod'
 import { Code, codeOf, Refusal } from '@millrace/base'
 import { httpStatus, parseJson } from '@millrace/wire'
 import type { Config } from './config'
+import { httpLimits, isPlain } from './http-limits'
 import type { Log } from './log'
 import { metricsContentType, metricsPage } from './metrics'
 import { runningAgain, type Publisher } from './publisher'
 import { sumOf } from './retired'
 import type { RulesVersion } from './rules-store'
 import { LaneError, type Supervisor } from './supervisor'
+import { followTls, readTls, secureOptions, tlsFilesOf, type TlsFiles } from './tls'
 
 const bodyBytesMax = 1024 * 1024
 
@@ -113,12 +116,16 @@ export async function openAdmin(
   log: Log,
 ): Promise<Admin> {
   const desk = { supervisor, publisher }
-  const server = createServer((req, res) => {
+  const serve = (req: IncomingMessage, res: ServerResponse): void => {
+    if (!isPlain(req)) return void req.socket.destroy()
     answer(desk, req, config.adminToken).then(
       (one) => send(res, one),
       (error: unknown) => send(res, failed(error, log)),
     )
-  })
+  }
+  const tls = tlsFilesOf(config, 'admin')
+  const [server, unfollow] =
+    tls === null ? [createServer(httpLimits, serve), () => undefined] : secured(tls, serve, log)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(config.adminPort, config.adminHost, resolve)
@@ -127,10 +134,16 @@ export async function openAdmin(
     port: (server.address() as AddressInfo).port,
     close: () =>
       new Promise((resolve) => {
+        unfollow()
         server.close(() => resolve())
         server.closeAllConnections()
       }),
   }
+}
+
+function secured(files: TlsFiles, serve: RequestListener, log: Log): [Server, () => void] {
+  const server = createTlsServer({ ...httpLimits, ...secureOptions(readTls(files)) }, serve)
+  return [server, followTls(files, log, (texts) => server.setSecureContext(secureOptions(texts)))]
 }
 
 async function answer(desk: Desk, req: IncomingMessage, token: string): Promise<Answer> {
@@ -140,6 +153,8 @@ async function answer(desk: Desk, req: IncomingMessage, token: string): Promise<
     const message = `${req.method} ${path.slice(0, 100)}: there are ${Object.keys(routes).join(', ')}`
     return { status: 404, body: { code: 'NOT_FOUND', message } }
   }
+  if (req.headers.origin !== undefined)
+    throw new Refusal(Code.PERMISSION_DENIED, 'origin: pages in browsers ask nothing here')
   if (path.startsWith('/v1/rules') && req.method !== 'GET' && !bears(req, token))
     throw new Refusal(Code.UNAUTHENTICATED, 'send the admin token: Authorization: Bearer <MILLRACE_ADMIN_TOKEN>')
   return route(desk, req)

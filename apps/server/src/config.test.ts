@@ -172,3 +172,33 @@ test('where facts are is shown without the password', () => {
   expect(shown('redis://:secret@host')).toBe('redis://:***@host')
   expect(shown('/var/facts')).toBe('/var/facts')
 })
+
+test('a data port that others reach needs somebody who keeps them out', () => {
+  const problems = (env: Record<string, string>): string => {
+    try {
+      readConfig({ ...small, ...env }, defaults)
+      return ''
+    } catch (error) {
+      return (error as ConfigError).problems.join()
+    }
+  }
+  for (const MILLRACE_HOST of ['0.0.0.0', '::', '10.1.2.3', 'example.org']) {
+    expect(problems({ MILLRACE_HOST })).toMatch(/^MILLRACE_HOST: is not loopback.*MILLRACE_ALLOW_ANONYMOUS=yes/)
+    expect(problems({ MILLRACE_HOST, MILLRACE_ALLOW_ANONYMOUS: 'yes' })).toBe('')
+  }
+  for (const MILLRACE_HOST of ['127.0.0.1', 'localhost', '::1']) expect(problems({ MILLRACE_HOST })).toBe('')
+  const { adminHost } = readConfig(small, defaults)
+  expect(adminHost).toBe('127.0.0.1')
+})
+
+test('origins', () => {
+  const MILLRACE_ALLOWED_ORIGINS = 'https://example.org, http://localhost:3000'
+  expect(readConfig({ ...small, MILLRACE_ALLOWED_ORIGINS }, defaults).allowedOrigins).toEqual([
+    'https://example.org',
+    'http://localhost:3000',
+  ])
+  for (const wrong of ['example.org', 'https://example.org/', 'https://example.org/path', '*.example.org', 'null'])
+    expect(() => readConfig({ ...small, MILLRACE_ALLOWED_ORIGINS: wrong }, defaults)).toThrow(
+      `MILLRACE_ALLOWED_ORIGINS: ${wrong} is no origin, such as https://example.org, nor *`,
+    )
+})

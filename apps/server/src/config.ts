@@ -2,6 +2,7 @@ import { freemem } from 'node:os'
 import { shownLocation } from '@millrace/facts'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
 import { checkCuda, checkMemory, checkSeating, checkWebgpu, wishOf } from './pool-config'
+import { checkTls } from './tls'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
 
 /** What a server is told by its environment. Plain data: it crosses process boundaries. */
@@ -16,8 +17,21 @@ export interface Config {
   factsTimeoutMs: number
   /** Empty: `.millrace` in the repository. */
   stateFolder: string
+  /** Origins of the pages that browsers may ask for, `*` for all. */
+  allowedOrigins: string[]
+  /** Whoever reaches the data port may use it, also from other machines. */
+  allowAnonymous: 'no' | 'yes'
   /** Empty: none is asked for. */
   adminToken: string
+  /** Files, PEM; empty: the data port speaks plain text. */
+  tlsCert: string
+  tlsKey: string
+  /** Empty: clients show no certificate. */
+  tlsClientCa: string
+  /** As those of the data port. */
+  adminTlsCert: string
+  adminTlsKey: string
+  adminTlsClientCa: string
   /** Where engines that are installed apart are looked for. */
   enginesFolder: string
   lanes: number
@@ -147,7 +161,15 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     repository: env['MILLRACE_REPOSITORY'] ?? defaults.repository ?? '',
     enginesFolder: env['MILLRACE_ENGINES_FOLDER'] ?? defaults.enginesFolder ?? '',
     stateFolder: str('STATE_FOLDER'),
+    allowedOrigins: raw('MILLRACE_ALLOWED_ORIGINS') as string[],
+    allowAnonymous: str('ALLOW_ANONYMOUS') as Config['allowAnonymous'],
     adminToken: str('ADMIN_TOKEN'),
+    tlsCert: str('TLS_CERT'),
+    tlsKey: str('TLS_KEY'),
+    tlsClientCa: str('TLS_CLIENT_CA'),
+    adminTlsCert: str('ADMIN_TLS_CERT'),
+    adminTlsKey: str('ADMIN_TLS_KEY'),
+    adminTlsClientCa: str('ADMIN_TLS_CLIENT_CA'),
     lanes,
     pinning: wishes.pinning,
     siblings: wishes.siblings,
@@ -170,6 +192,14 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     factsTimeoutMs: num('FACTS_TIMEOUT_MS'),
     drainMs: num('DRAIN_MS'),
     startTimeoutMs: num('START_TIMEOUT_MS'),
+  }
+  checkTls(config, problems, warnings)
+  if (config.transport === 'auto' && config.tlsClientCa !== '') {
+    config.transport = 'node'
+    warnings.push(
+      'MILLRACE_TLS_CLIENT_CA: uWebSockets.js lets clients in that show no certificate; serving with node:https and ws, ' +
+        'one lane at a fraction of its rate. MILLRACE_TRANSPORT=node accepts it',
+    )
   }
   checkRelations(config, defaults.memoryBytes ?? process.availableMemory?.() ?? freemem(), problems)
   if (problems.length > 0) throw new ConfigError(problems)
@@ -214,6 +244,20 @@ function checkRelations(config: Config, available: number, problems: string[]): 
     config.adminToken !== '' || isLoopback(config.adminHost),
     'MILLRACE_ADMIN_HOST: is not loopback: set MILLRACE_ADMIN_TOKEN, or whoever reaches the port changes the rules',
   )
+  need(
+    config.transport !== 'uws' || config.tlsClientCa === '',
+    'MILLRACE_TLS_CLIENT_CA: uWebSockets.js lets clients in that show no certificate: set MILLRACE_TRANSPORT=node or auto',
+  )
+  need(
+    isLoopback(config.host) || config.tlsClientCa !== '' || config.allowAnonymous === 'yes',
+    `MILLRACE_HOST: is not loopback, and whoever reaches ${config.host} may use the models: ask clients for certificates ` +
+      '(MILLRACE_TLS_CLIENT_CA), or set MILLRACE_ALLOW_ANONYMOUS=yes where something in front keeps others out',
+  )
+  for (const origin of config.allowedOrigins)
+    need(
+      origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin),
+      `MILLRACE_ALLOWED_ORIGINS: ${origin} is no origin, such as https://example.org, nor *`,
+    )
   need(config.batchRowsMax <= config.queueRowsMax, 'MILLRACE_BATCH_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX')
   need(
     config.requestRowsMax <= config.queueRowsMax,

@@ -67,6 +67,11 @@ export class RoadDoor implements Door {
     this.refuseJson(responder, '413 Payload Too Large', Code.INVALID_ARGUMENT, message)
   }
 
+  foreign(responder: Responder, origin: string): void {
+    const message = `origin: pages of ${origin.slice(0, 100)} may not ask this server (MILLRACE_ALLOWED_ORIGINS)`
+    this.refuseJson(responder, '403 Forbidden', Code.PERMISSION_DENIED, message)
+  }
+
   private postBinary(post: Post, body: ArrayBufferLike, base: number, length: number): void {
     if (this.road.serve(new HttpCaller(post), 0, body, base, length, post.dryRun)) return
     const { list } = this

@@ -18,6 +18,7 @@ import { place, type PlacedDescription } from './placement'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
+import { readTls, tlsFilesOf } from './tls'
 import type { Transport } from './transport'
 import { Versions, type Routed } from './versions'
 
@@ -93,12 +94,15 @@ export class Lane {
         }
       await loaded(descriptions)
       const feed = new RulesFeed(numbered)
+      const tls = tlsFilesOf(config, 'data')
       const transport = await openTransport(
         config.transport,
         {
           host: config.host,
           port: config.port,
           bodyBytesMax: config.requestBytesMax,
+          allowedOrigins: config.allowedOrigins,
+          tls: tls === null ? null : { files: tls, texts: readTls(tls) },
           door: new RoadDoor(road, feed, config.requestBytesMax),
         },
         log,

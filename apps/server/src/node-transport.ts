@@ -1,10 +1,17 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, type Server } from 'node:https'
 import { Server as Listener, type AddressInfo, type Socket as Connection } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import { httpLimits, isPlain } from './http-limits'
+import { peerOf, secureOptions, type Peer } from './tls'
 import {
+  allowsOrigin,
   backpressureBytesMax,
+  corsHeaders,
   idleSeconds,
   paths,
+  readSecondsMax,
   type Post,
   type Socket,
   type Transport,
@@ -13,12 +20,22 @@ import {
 
 /** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
 export async function openNode(options: TransportOptions): Promise<Transport> {
-  const { door, bodyBytesMax } = options
+  const { door, bodyBytesMax, allowedOrigins, tls } = options
   const connections = new Set<Connection>()
-  const server = createServer((req, res) => {
-    const path = (req.url ?? '').split('?')[0]!
-    const post = new NodePost(res, req.headers['content-type'] ?? '', path === paths.resolve)
-    if (req.method !== 'POST' || (path !== paths.score && path !== paths.resolve)) {
+  const peers = new WeakMap<Connection, Peer | null>()
+  const serve = (req: IncomingMessage, res: ServerResponse): void => {
+    if (!isPlain(req)) return void req.socket.destroy()
+    const path = pathOf(req)
+    const origin = req.headers.origin ?? ''
+    const post = new NodePost(res, req, path === paths.resolve, peers.get(req.socket) ?? null)
+    if (!allowsOrigin(allowedOrigins, origin)) {
+      req.resume()
+      return door.foreign(post, origin)
+    }
+    const known = path === paths.score || path === paths.resolve
+    if (origin !== '') post.allow(origin, req.method === 'OPTIONS')
+    if (req.method === 'OPTIONS' && origin !== '' && known) return void res.writeHead(204).end()
+    if (req.method !== 'POST' || !known) {
       req.resume()
       return door.other(post, req.method ?? 'GET', path)
     }
@@ -26,20 +43,34 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       if (body === null) return door.tooLarge(post.closing())
       door.post(post, body.buffer, 0, body.byteLength)
     })
-  })
-  server.on('connection', (connection) => {
+  }
+  const server =
+    tls === null
+      ? createServer(httpLimits, serve)
+      : createTlsServer({ ...httpLimits, ...secureOptions(tls.texts) }, serve)
+  server.on(tls === null ? 'connection' : 'secureConnection', (connection: Connection) => {
     connections.add(connection)
     connection.once('close', () => connections.delete(connection))
+    if (connection instanceof TLSSocket) peers.set(connection, peerOf(connection))
   })
-  const webSockets = new WebSocketServer({
-    server,
-    path: paths.stream,
-    maxPayload: bodyBytesMax,
-    perMessageDeflate: false,
+  const webSockets = new WebSocketServer({ noServer: true, maxPayload: bodyBytesMax, perMessageDeflate: false })
+  server.on('upgrade', (req: IncomingMessage, connection: Connection, head: Buffer) => {
+    const origin = req.headers.origin ?? ''
+    const status =
+      !isPlain(req) || req.headers['sec-websocket-version'] !== '13'
+        ? 400
+        : pathOf(req) !== paths.stream
+          ? 404
+          : allowsOrigin(allowedOrigins, origin)
+            ? 101
+            : 403
+    if (status !== 101)
+      return void connection.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\n\r\n`)
+    webSockets.handleUpgrade(req, connection, head, (ws) => webSockets.emit('connection', ws, req))
   })
   const sockets = new Set<NodeSocket>()
-  webSockets.on('connection', (ws) => {
-    const socket = new NodeSocket(ws)
+  webSockets.on('connection', (ws, req) => {
+    const socket = new NodeSocket(ws, peers.get(req.socket) ?? null)
     sockets.add(socket)
     ws.on('message', (data: RawData, isBinary) => {
       const bytes = data as Buffer
@@ -69,6 +100,10 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     get sending() {
       return [...connections].some(({ writableLength }) => writableLength > 0)
     },
+    renewTls: (texts) => {
+      ;(server as Server).setSecureContext(secureOptions(texts))
+      return Promise.resolve()
+    },
     // Not http's own close: it takes a connection whose answer is still being read for idle, and ends it.
     stopListening: () => void Listener.prototype.close.call(server),
     close: () => {
@@ -78,6 +113,10 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       server.closeAllConnections()
     },
   }
+}
+
+function pathOf(req: IncomingMessage): string {
+  return (req.url ?? '').split('?')[0]!
 }
 
 /** The whole body in a buffer of its own, or null when it is too large. */
@@ -106,11 +145,16 @@ function ping(sockets: Iterable<NodeSocket>): void {
 }
 
 class NodePost implements Post {
+  readonly contentType: string
+
   constructor(
     private readonly res: ServerResponse,
-    readonly contentType: string,
+    req: IncomingMessage,
     readonly dryRun: boolean,
-  ) {}
+    readonly peer: Peer | null,
+  ) {
+    this.contentType = req.headers['content-type'] ?? ''
+  }
 
   get closed(): boolean {
     return this.res.writableEnded || this.res.destroyed
@@ -121,16 +165,31 @@ class NodePost implements Post {
     return this
   }
 
+  /** Lets a page of this origin read the answer. */
+  allow(origin: string, preflight: boolean): void {
+    for (const [name, value] of Object.entries(corsHeaders(origin, preflight))) this.res.setHeader(name, value)
+  }
+
   respond(status: string, contentType: string, body: string | Uint8Array): void {
     if (this.closed) return
     const bytes = Buffer.from(body as Uint8Array)
     this.res.statusCode = Number.parseInt(status, 10)
     this.res.setHeader('content-type', contentType)
     this.res.end(bytes)
+    this.endUnread()
   }
 
   cork(send: () => void): void {
     send()
+  }
+
+  /** Nobody keeps an answer here by not reading it. */
+  private endUnread(): void {
+    const { socket } = this.res
+    if (socket === null || socket.writableLength === 0) return
+    const end = (): void => void socket.destroy()
+    socket.setTimeout(readSecondsMax * 1000, end)
+    this.res.once('close', () => socket.off('timeout', end))
   }
 }
 
@@ -139,7 +198,10 @@ class NodeSocket implements Socket {
   /** Said something since the last ping. */
   heard = true
 
-  constructor(readonly ws: WebSocket) {}
+  constructor(
+    readonly ws: WebSocket,
+    readonly peer: Peer | null,
+  ) {}
 
   reply(message: Uint8Array): void {
     this.send(Buffer.from(message))

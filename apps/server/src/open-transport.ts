@@ -1,6 +1,7 @@
 import type { Config } from './config'
 import type { Log } from './log'
 import { openNode } from './node-transport'
+import { followTls } from './tls'
 import type { Transport, TransportOptions } from './transport'
 import { loadUws, openUws } from './uws-transport'
 
@@ -20,6 +21,18 @@ export async function openTransport(
   options: TransportOptions,
   log: Log,
 ): Promise<Transport> {
+  const transport = await openKind(kind, options, log)
+  if (options.tls === null) return transport
+  const unfollow = followTls(options.tls.files, log, (texts) => transport.renewTls(texts))
+  const stopListening = transport.stopListening.bind(transport)
+  transport.stopListening = () => {
+    unfollow()
+    stopListening()
+  }
+  return transport
+}
+
+async function openKind(kind: Config['transport'], options: TransportOptions, log: Log): Promise<Transport> {
   if (kind === 'node') return openNode(options)
   const problem = uwsProblem()
   if (problem === null) return openUws(loadUws(), options)

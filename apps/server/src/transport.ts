@@ -1,7 +1,10 @@
 import type { Caller } from './caller'
+import type { Peer, TlsFiles, TlsTexts } from './tls'
 
 /** One HTTP request's way back. */
 export interface Responder {
+  /** Who asks, found when the connection was made; null where clients show no certificate. */
+  readonly peer: Peer | null
   /** The client went away before it was answered. */
   readonly closed: boolean
   /** Answers; at most once. `body` is not read after it returns. */
@@ -19,6 +22,8 @@ export interface Post extends Responder {
 
 /** One WebSocket: a caller, that may be answered with text as well. */
 export interface Socket extends Caller {
+  /** Who asks, found when the connection was made; null where clients show no certificate. */
+  readonly peer: Peer | null
   replyText(text: string): void
 }
 
@@ -34,6 +39,8 @@ export interface Door {
   other(responder: Responder, method: string, path: string): void
   /** A body larger than `bodyBytesMax`; the connection is closed after it. */
   tooLarge(responder: Responder): void
+  /** A browser's request for a page whose origin is not allowed. */
+  foreign(responder: Responder, origin: string): void
 }
 
 export interface TransportOptions {
@@ -41,7 +48,17 @@ export interface TransportOptions {
   /** 0 takes a free one. */
   readonly port: number
   readonly bodyBytesMax: number
+  /** Origins of the pages that browsers may ask for, `*` for all. */
+  readonly allowedOrigins: readonly string[]
+  /** Null: plain text. */
+  readonly tls: Tls | null
   readonly door: Door
+}
+
+/** One library reads the files by itself, the other is handed what they hold. */
+export interface Tls {
+  readonly files: TlsFiles
+  readonly texts: TlsTexts
 }
 
 /** An open port. */
@@ -52,6 +69,8 @@ export interface Transport {
   readonly sockets: number
   /** Replies are on their way that the other side has not taken yet. */
   readonly sending: boolean
+  /** New connections get what the files of its TLS hold now, `texts`; those that are open go on. */
+  renewTls(texts: TlsTexts): Promise<void>
   /** Takes no new connections; those that are open go on. */
   stopListening(): void
   /** Closes every connection. */
@@ -61,7 +80,26 @@ export interface Transport {
 /** The paths of the data port. */
 export const paths = { score: '/v1/score', resolve: '/v1/resolve', stream: '/v1/stream' } as const
 
+/** Whether a browser may ask for a page of this origin. No origin is no browser. */
+export function allowsOrigin(allowed: readonly string[], origin: string): boolean {
+  return origin === '' || allowed.includes(origin) || allowed.includes('*')
+}
+
+/** What tells a browser that a page of an allowed origin may read the answer. */
+export function corsHeaders(origin: string, preflight: boolean): Readonly<Record<string, string>> {
+  const answer = { 'access-control-allow-origin': origin, vary: 'origin' }
+  if (!preflight) return answer
+  return {
+    ...answer,
+    'access-control-allow-methods': 'POST',
+    'access-control-allow-headers': 'content-type, authorization',
+    'access-control-max-age': '600',
+  }
+}
+
 /** Bytes that a slow reader may leave unsent on a WebSocket before it is closed. */
 export const backpressureBytesMax = 16 * 1024 * 1024
+/** Seconds in which a client reads something of an answer to its POST, or is closed. */
+export const readSecondsMax = 12
 /** Seconds after which a WebSocket that says nothing, not even a pong, is closed. */
 export const idleSeconds = 120

@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
 import {
+  allowsOrigin,
   backpressureBytesMax,
+  corsHeaders,
   idleSeconds,
   paths,
   type Door,
@@ -47,14 +49,64 @@ export function loadUws(): typeof Uws {
 }
 
 /** Opens the port. Several processes may open the same one (SO_REUSEPORT). Rejects when it is taken. */
-export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Transport> {
-  const { door, bodyBytesMax } = options
-  const app = uws.App()
+export async function openUws(uws: typeof Uws, options: TransportOptions): Promise<Transport> {
   const sockets = new Set<UwsSocket>()
   const sending = new Set<UwsResponse>()
+  const first = await openApp(uws, options, options.port, sockets, sending)
+  // One more with each certificate that was renewed: the library has no other way for clients that name no host.
+  const apps = [first]
+  const stopListening = (): void => apps.at(-1)!.stopListening()
+  return {
+    port: first.port,
+    kind: 'uws',
+    get sockets() {
+      return sockets.size
+    },
+    get sending() {
+      return sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
+    },
+    renewTls: async () => {
+      const renewed = await openApp(uws, options, first.port, sockets, sending)
+      // The kernel resets what it gave to a port that is closed before it was accepted: right after all was accepted.
+      await new Promise(setImmediate)
+      stopListening()
+      apps.push(renewed)
+    },
+    stopListening,
+    close: () => {
+      stopListening()
+      for (const socket of sockets) socket.ws.end(1001, 'the server stops')
+      for (const { app } of apps) app.close()
+    },
+  }
+}
+
+/** An app that listens; its connections go on when it does not any more. */
+interface OpenApp {
+  readonly app: Uws.TemplatedApp
+  readonly port: number
+  stopListening(): void
+}
+
+function openApp(
+  uws: typeof Uws,
+  { tls, host, bodyBytesMax, allowedOrigins, door }: TransportOptions,
+  port: number,
+  sockets: Set<UwsSocket>,
+  sending: Set<UwsResponse>,
+): Promise<OpenApp> {
+  const app = tls === null ? uws.App() : uws.SSLApp({ cert_file_name: tls.files.cert, key_file_name: tls.files.key })
   const post = (dryRun: boolean) => (res: Uws.HttpResponse, req: Uws.HttpRequest) => {
-    if (conflictingLengths(req)) return void res.close()
-    readBody(new UwsPost(res, sending, req.getHeader('content-type'), dryRun), res, bodyBytesMax, door)
+    const head = readHead(req)
+    if (head.hides) return void res.close()
+    const { contentType, origin, chunked, hasBody } = head
+    const post = new UwsPost(res, sending, contentType, dryRun)
+    if (origin !== '') {
+      if (!allowsOrigin(allowedOrigins, origin)) return answerLast(post, res, () => door.foreign(post, origin))
+      post.cors = corsHeaders(origin, false)
+    }
+    post.closing = chunked || !hasBody
+    readBody(post, res, bodyBytesMax, door)
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
@@ -65,6 +117,12 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
     idleTimeout: idleSeconds,
     compression: uws.DISABLED,
     upgrade: (res, req, context) => {
+      const { hides, origin } = readHead(req)
+      if (hides || req.getHeader('sec-websocket-version') !== '13') return void res.close()
+      if (!allowsOrigin(allowedOrigins, origin)) {
+        const response = new UwsResponse(res, sending)
+        return answerLast(response, res, () => door.foreign(response, origin))
+      }
       res.upgrade(
         {},
         req.getHeader('sec-websocket-key'),
@@ -89,42 +147,44 @@ export function openUws(uws: typeof Uws, options: TransportOptions): Promise<Tra
     },
   })
   app.any('/*', (res, req) => {
-    if (conflictingLengths(req)) return void res.close()
+    const { hides, origin } = readHead(req)
+    if (hides) return void res.close()
     const method = req.getMethod()
     const path = req.getUrl()
     const response = new UwsResponse(res, sending)
-    res.onAborted(response.abort)
-    door.other(response, method, path)
+    answerLast(response, res, () => {
+      if (!allowsOrigin(allowedOrigins, origin)) return door.foreign(response, origin)
+      if (origin !== '') response.cors = corsHeaders(origin, method === 'options')
+      const preflight = method === 'options' && origin !== '' && (path === paths.score || path === paths.resolve)
+      if (preflight) response.respond('204 No Content', '', '')
+      else door.other(response, method, path)
+    })
   })
   return new Promise((resolve, reject) => {
-    app.listen(options.host, options.port, (listening) => {
+    app.listen(host, port, (listening) => {
       if (listening === false)
-        return reject(
-          new Error(`port ${options.port} of ${options.host} cannot be opened: is it taken? (MILLRACE_PORT)`),
-        )
+        return reject(new Error(`port ${port} of ${host} cannot be opened: is it taken? (MILLRACE_PORT)`))
       let open = true
-      const stopListening = (): void => {
-        if (open) uws.us_listen_socket_close(listening)
-        open = false
-      }
       resolve({
+        app,
         port: uws.us_socket_local_port(listening),
-        kind: 'uws',
-        get sockets() {
-          return sockets.size
-        },
-        get sending() {
-          return sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
-        },
-        stopListening,
-        close: () => {
-          stopListening()
-          for (const socket of sockets) socket.ws.end(1001, 'the server stops')
-          app.close()
+        stopListening: () => {
+          if (open) uws.us_listen_socket_close(listening)
+          open = false
         },
       })
     })
   })
+}
+
+/**
+ * Answers in the next turn and closes the connection: of a request whose end a proxy may see elsewhere, nothing that
+ * follows is executed. The library closes a connection that brings a request while another is not answered.
+ */
+function answerLast(response: UwsResponse, res: Uws.HttpResponse, answer: () => void): void {
+  response.closing = true
+  res.onAborted(response.abort)
+  setImmediate(answer)
 }
 
 /** Reads the body and hands it on: in place when it came in one piece, which nearly every one does. */
@@ -137,31 +197,60 @@ function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, door: 
     bytes += piece.byteLength
     if (bytes > bytesMax) {
       pieces = null
-      return post.refuseLarge(door)
+      post.closing = true
+      return door.tooLarge(post)
     }
-    if (isLast && pieces === null) return door.post(post, piece, 0, bytes)
+    if (isLast && pieces === null && !post.closing) return door.post(post, piece, 0, bytes)
     pieces ??= []
     // The piece is gone when this returns.
     pieces.push(Buffer.from(new Uint8Array(piece)))
     if (!isLast) return
     const whole = new Uint8Array(Buffer.concat(pieces))
-    door.post(post, whole.buffer, 0, bytes)
+    if (post.closing) setImmediate(() => door.post(post, whole.buffer, 0, bytes))
+    else door.post(post, whole.buffer, 0, bytes)
   })
 }
 
-let lengths = 0
-const countLength = (name: string): void => {
-  if (name === 'content-length') lengths++
+/** What is asked of the head of a request; one for all, read before the next one is there. */
+const head = {
+  contentType: '',
+  origin: '',
+  chunked: false,
+  /** It says how long its body is. */
+  hasBody: false,
+  /** A proxy in front may see another end of the request, or another request, than the parser below. */
+  hides: false,
 }
+let lengths = 0
+let encodings = 0
+let hosts = 0
 
 /**
- * Two Content-Length headers: the parser below takes one of them and reads the rest of the body as a request of its
- * own (request smuggling).
+ * The parser below takes the first of two Content-Lengths, an empty one for none, any Transfer-Encoding for `chunked`,
+ * and sees no header behind one without a name; the rest of such a body would be read as a request of its own.
  */
-function conflictingLengths(req: Uws.HttpRequest): boolean {
-  lengths = 0
-  req.forEach(countLength)
-  return lengths > 1
+function readHead(req: Uws.HttpRequest): typeof head {
+  lengths = encodings = hosts = 0
+  head.contentType = head.origin = ''
+  head.chunked = head.hides = false
+  req.forEach(look)
+  head.hasBody = lengths + encodings > 0
+  head.hides ||= lengths + encodings > 1 || hosts !== 1
+  return head
+}
+
+const look = (name: string, value: string): void => {
+  if (name === 'content-type') head.contentType = value
+  else if (name === 'content-length') {
+    lengths++
+    if (value === '') head.hides = true
+  } else if (name === 'host') hosts++
+  else if (name === 'origin') head.origin = value
+  else if (name === 'transfer-encoding') {
+    encodings++
+    head.chunked = true
+    if (value.toLowerCase() !== 'chunked') head.hides = true
+  }
 }
 
 /** Bodies above this, bytes, are sent as the connection takes them. */
@@ -169,8 +258,12 @@ const largeBytes = 64 * 1024
 
 class UwsResponse implements Responder {
   closed = false
+  /** uWebSockets.js does not ask clients for certificates. */
+  readonly peer = null
+  /** The connection ends with the answer. */
+  closing = false
+  cors: Readonly<Record<string, string>> | null = null
   private corked = false
-  private closing = false
   /** For `onAborted`: the response must not be touched after it. */
   readonly abort = (): void => {
     this.closed = true
@@ -188,8 +281,9 @@ class UwsResponse implements Responder {
     this.closed = true
     const write = (): void => {
       if (status !== '200 OK') this.res.writeStatus(status)
-      this.res.writeHeader('content-type', contentType)
-      if (body.length <= largeBytes) this.res.end(body, this.closing)
+      if (contentType !== '') this.res.writeHeader('content-type', contentType)
+      if (this.cors !== null) for (const name in this.cors) this.res.writeHeader(name, this.cors[name]!)
+      if (body.length <= largeBytes || this.closing) this.res.end(body, this.closing)
       else this.sendLarge(Buffer.from(body as Uint8Array))
     }
     if (this.corked) write()
@@ -213,11 +307,6 @@ class UwsResponse implements Responder {
       return taken
     })
   }
-
-  refuseLarge(door: Door): void {
-    this.closing = true
-    door.tooLarge(this)
-  }
 }
 
 class UwsPost extends UwsResponse implements Post {
@@ -235,6 +324,8 @@ class UwsPost extends UwsResponse implements Post {
 type OpenSocket = Uws.WebSocket<unknown> & { socket?: UwsSocket }
 
 class UwsSocket implements Socket {
+  /** uWebSockets.js does not ask clients for certificates. */
+  readonly peer = null
   closed = false
 
   constructor(readonly ws: Uws.WebSocket<unknown>) {}

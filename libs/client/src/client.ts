@@ -11,13 +11,13 @@ import {
   type TimingsMessage,
 } from '@millrace/wire'
 import { fromColumn, toColumn, type InputValue, type OutputValue } from './columns'
-import type { Connection } from './connection'
+import type { ClientTls, Connection } from './connection'
 import { HttpConnection } from './http-connection'
 import { ScoreError } from './score-error'
 import { WebSocketConnection } from './web-socket-connection'
 
 export interface ClientOptions {
-  /** `http://host:port` of the data port. */
+  /** `http://host:port` of the data port, or `https:` where it speaks TLS. */
   readonly url: string
   /** `websocket` (the default): one connection, many requests in flight. `http`: a POST each. */
   readonly transport?: 'websocket' | 'http'
@@ -27,6 +27,8 @@ export interface ClientOptions {
   readonly sockets?: number
   /** Sent with every POST and with the upgrade. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Over `https:`: whom to trust, and what to show. */
+  readonly tls?: ClientTls
 }
 
 /** What is asked. */
@@ -64,17 +66,17 @@ export class Client {
 
   constructor(options: ClientOptions) {
     const url = new URL(options.url)
-    const headers = options.headers ?? {}
+    const { headers = {}, tls = {} } = options
     this.timeoutMs = options.timeoutMs ?? 10_000
     if (options.transport === 'http') {
       const score = new URL('/v1/score', url).href
-      this.connections = [new HttpConnection(score, { headers, sockets: options.sockets ?? 64 })]
+      this.connections = [new HttpConnection(score, { headers, tls, sockets: options.sockets ?? 64 })]
     } else {
       const stream = new URL('/v1/stream', url)
       stream.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
       this.connections = Array.from(
         { length: options.sockets ?? 1 },
-        () => new WebSocketConnection(stream.href, { headers }),
+        () => new WebSocketConnection(stream.href, { headers, tls }),
       )
     }
   }

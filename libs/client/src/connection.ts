@@ -11,3 +11,12 @@ export interface Connection {
   /** Lets go; requests in flight are rejected. */
   close(): Promise<void>
 }
+
+/** What a client shows, and whom it trusts, over `https:` and `wss:`. PEM. */
+export interface ClientTls {
+  /** Authorities that may have signed the server's certificate; else those that Node trusts. */
+  readonly ca?: string | Buffer
+  /** Of the client itself, with its chain, for servers that ask for one. */
+  readonly cert?: string | Buffer
+  readonly key?: string | Buffer
+}

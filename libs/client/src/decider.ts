@@ -16,6 +16,7 @@ import {
   type Table,
 } from '@millrace/rules'
 import type { AttributeValue, OverrideMessage, RouteMessage } from '@millrace/wire'
+import type { ClientTls } from './connection'
 import { ScoreError } from './score-error'
 
 export interface DeciderOptions {
@@ -24,6 +25,8 @@ export interface DeciderOptions {
   /** Keeps the last rules, so that a start without a server decides by them. */
   readonly file?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Over `https:`: whom to trust, and what to show. */
+  readonly tls?: ClientTls
   /** Milliseconds that the first rules may take; default 10,000. With rules in the file a server gets a tenth of it. */
   readonly timeoutMs?: number
 }
@@ -152,6 +155,7 @@ export class Decider {
         headers: this.options.headers ?? {},
         handshakeTimeout: 10_000,
         perMessageDeflate: false,
+        ...this.options.tls,
       })
       this.closing.signal.addEventListener('abort', () => socket.terminate(), { once: true })
       socket.on('open', () => socket.send('{"subscribe":"rules"}'))

@@ -1,20 +1,29 @@
 import { Agent, request } from 'node:http'
-import type { Connection } from './connection'
+import { Agent as TlsAgent, request as requestTls } from 'node:https'
+import type { ClientTls, Connection } from './connection'
 import { ScoreError } from './score-error'
 
 /** One POST for each message, over connections that are kept alive. */
 export class HttpConnection implements Connection {
   private readonly agent: Agent
+  private readonly request: typeof request
   /** Ends each request in flight. */
   private readonly cancels = new Set<() => void>()
   private closed = false
 
-  /** @param url `http://host:port/v1/score` */
+  /** @param url `http://host:port/v1/score`, or https */
   constructor(
     private readonly url: string,
-    private readonly options: { readonly headers: Readonly<Record<string, string>>; readonly sockets: number },
+    private readonly options: {
+      readonly headers: Readonly<Record<string, string>>
+      readonly sockets: number
+      readonly tls?: ClientTls
+    },
   ) {
-    this.agent = new Agent({ keepAlive: true, maxSockets: options.sockets })
+    const kept = { keepAlive: true, maxSockets: options.sockets }
+    const secure = url.startsWith('https:')
+    this.agent = secure ? new TlsAgent({ ...kept, ...options.tls }) : new Agent(kept)
+    this.request = secure ? requestTls : request
   }
 
   send(_id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
@@ -28,7 +37,7 @@ export class HttpConnection implements Connection {
         clearTimeout(timer)
         reject(error instanceof ScoreError ? error : new ScoreError('UNAVAILABLE', `${this.url}: ${error.message}`))
       }
-      const req = request(
+      const req = this.request(
         this.url,
         {
           method: 'POST',

@@ -1,7 +1,7 @@
 export { Client, type ClientOptions, type ScoreAnswer, type ScoreRequest } from './client'
 export { Decider, type DeciderOptions, type DeciderRequest } from './decider'
 export { fromColumn, toColumn, type InputValue, type OutputValue, type TypedColumn } from './columns'
-export type { Connection } from './connection'
+export type { ClientTls, Connection } from './connection'
 export { HttpConnection } from './http-connection'
 export { ScoreError } from './score-error'
 export { WebSocketConnection } from './web-socket-connection'

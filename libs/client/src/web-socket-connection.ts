@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { replyId } from '@millrace/wire'
-import type { Connection } from './connection'
+import type { ClientTls, Connection } from './connection'
 import { ScoreError } from './score-error'
 
 interface Pending {
@@ -27,10 +27,10 @@ export class WebSocketConnection implements Connection {
   private failures = 0
   private closed = false
 
-  /** @param url `ws://host:port/v1/stream` */
+  /** @param url `ws://host:port/v1/stream`, or wss */
   constructor(
     private readonly url: string,
-    private readonly options: { readonly headers: Readonly<Record<string, string>> },
+    private readonly options: { readonly headers: Readonly<Record<string, string>>; readonly tls?: ClientTls },
   ) {}
 
   async send(id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
@@ -72,8 +72,9 @@ export class WebSocketConnection implements Connection {
       const ms = Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1))
       await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal: this.backingOff.signal })
     }
-    const { headers } = this.options
-    const socket = new WebSocket(this.url, { perMessageDeflate: false, handshakeTimeout: handshakeMsMax, headers })
+    const { headers, tls } = this.options
+    const settings = { perMessageDeflate: false, handshakeTimeout: handshakeMsMax, headers }
+    const socket = new WebSocket(this.url, { ...settings, ...tls })
     socket.binaryType = 'nodebuffer'
     this.opening = socket
     try {
