@@ -1,9 +1,16 @@
 import { encodeRequest } from '@millrace/wire'
 
 /** The request that every load sends: 64 floats, one row. */
-export function requestOf(objectiveHash: bigint, id: bigint, features: Float32Array, subject: string): Uint8Array {
+export function requestOf(
+  objectiveHash: bigint,
+  id: bigint,
+  features: Float32Array,
+  subject: string,
+  decision?: Uint8Array,
+): Uint8Array {
   return encodeRequest({
     id,
+    decision,
     objectiveHash,
     subject,
     inputs: [

@@ -36,9 +36,9 @@ export function queueOf(): BatchQueue {
 }
 
 /** As the road reads it: at the begin of a buffer of its own. */
-export function message(objective = 'mlp-64'): Uint8Array<ArrayBuffer> {
+export function message(objective = 'mlp-64', decision?: Uint8Array): Uint8Array<ArrayBuffer> {
   const features = Float32Array.from({ length: 64 }, (_, i) => i / 64)
-  const encoded = requestOf(hashOf(objective), 7n, features, 'account-42')
+  const encoded = requestOf(hashOf(objective), 7n, features, 'account-42', decision)
   return new Uint8Array(encoded)
 }
 

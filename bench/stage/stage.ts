@@ -2,7 +2,16 @@ import { strict as assert } from 'node:assert'
 import Benchmark from 'benchmark'
 import { admit } from '@millrace/batch'
 import { lookUp } from '@millrace/rules'
-import { copyInputs, encodeReply, intakeOf, Matched, matchInputs, RequestView, verifyRequest } from '@millrace/wire'
+import {
+  copyInputs,
+  decodeReply,
+  encodeReply,
+  intakeOf,
+  Matched,
+  matchInputs,
+  RequestView,
+  verifyRequest,
+} from '@millrace/wire'
 import { table } from '../report'
 import { arena, asked, message, queueOf, scored, signature, tableOf, tableOfTen } from './fixtures'
 import { InProcessRoad } from './in-process-road'
@@ -35,6 +44,8 @@ function steps(): Step[] {
   const large = tableOf(10_000, true)
   const queue = queueOf()
   const road = new InProcessRoad()
+  const { resolved } = decodeReply(road.resolve(request))
+  const decided = message('mlp-64', resolved!.decision!)
   assert(verifyRequest(buffer, 0, request.length, view))
   assert(matchInputs(view, intake, matched))
   const other = new RequestView()
@@ -85,6 +96,12 @@ function steps(): Step[] {
       expected: encodeReply(scored).length,
     },
     { name: 'the whole road, 256 requests a batch, for each', run: () => road.serveOne(request), expected: 256 },
+    { name: 'the same, each with a signed decision', run: () => road.serveOne(decided), expected: 256 },
+    {
+      name: 'resolve: decide, sign, reply',
+      run: () => road.resolve(request).length,
+      expected: road.resolve(request).length,
+    },
   ]
 }
 

@@ -223,7 +223,10 @@ test('resolve: the route and nothing else', async () => {
     const answer = await served.post('/v1/resolve', JSON.stringify(body))
     return [answer.status, JSON.parse(answer.body.toString('utf8')) as Json]
   }
-  const route = { code: 'OK', workflow: 'echo', version: 1, rule: 'default', cell: null, rules_version: 1 }
+  const route = {
+    ...{ code: 'OK', workflow: 'echo', version: 1, rule: 'default', cell: null, rules_version: 1 },
+    ...{ routing_key: 'echo@1', decision: expect.any(String) as string },
+  }
   expect(await resolve({ objective: 'echo' })).toEqual([200, route])
   // Inputs are not looked at.
   expect(await resolve({ objective: 'echo', id: 3, inputs: { any: 'thing' } })).toEqual([200, { id: 3, ...route }])

@@ -66,12 +66,12 @@ test.each(given)(
     for (const transport of ['http', 'websocket'] as const) {
       const client = served.client({ transport })
       expect((await client.score(asking(override))).route).toEqual(expected)
-      expect(await client.resolve(asking(override))).toEqual(expected)
+      expect(await client.resolve(asking(override))).toMatchObject(expected)
     }
     const { body } = await served.json({ ...asking(override), inputs: { hour: [1], distance: [100] } })
     expect(body).toMatchObject({ code: 'OK', rule: 'testers', ...route })
     const decider = await Decider.open({ url: `http://127.0.0.1:${served.server.port}` })
-    expect(decider.decide(asking(override))).toEqual(expected)
+    expect(decider.decide(asking(override))).toMatchObject(expected)
     await decider.close()
   },
 )

@@ -1,6 +1,6 @@
 import { assert, Code, codeNames, type Arena } from '@millrace/base'
 import { Header, type Batch } from '@millrace/batch'
-import { encodeReply, type RouteMessage } from '@millrace/wire'
+import { encodeReply, type ResolvedMessage, type RouteMessage } from '@millrace/wire'
 import { CallState, type Calls } from './calls'
 import type { Caller } from './caller'
 import type { AnswerCounts, Mapping } from './mapping'
@@ -29,11 +29,19 @@ export class Answers {
   }
 
   /** Answers a request that did not become a call; `route` is -1 when it was not routed. */
-  atOnce(caller: Caller, item: number, id: bigint, route: number, code: Code, message: string): void {
+  atOnce(
+    caller: Caller,
+    item: number,
+    id: bigint,
+    route: number,
+    code: Code,
+    message: string,
+    resolved?: ResolvedMessage,
+  ): void {
     this.count(route, code)
     if (caller.closed) return
     const routed = route < 0 ? null : this.mapping.messages[route]!
-    const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null }
+    const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null, resolved }
     caller.reply(encodeReply(reply), item, code)
   }
 

@@ -202,3 +202,14 @@ test('origins', () => {
       `MILLRACE_ALLOWED_ORIGINS: ${wrong} is no origin, such as https://example.org, nor *`,
     )
 })
+
+test('keys of decisions are long, few, and never shown', () => {
+  const key = 'k'.repeat(32)
+  const env = (keys: string) => ({ ...small, MILLRACE_DECISION_KEY: keys })
+  expect(readConfig(env(`${key}, ${key}x`), defaults).decisionKey).toEqual([key, `${key}x`])
+  for (const keys of ['short', `${key},short`, Array(9).fill(key).join()])
+    expect(() => readConfig(env(keys), defaults)).toThrow(/^(?!.*kkkk).*MILLRACE_DECISION_KEY: must be at most 8 keys/s)
+  const shown = (keys: string) =>
+    describeConfig(readConfig(env(keys), defaults), env(keys)).find(({ name }) => name === 'MILLRACE_DECISION_KEY')
+  expect([shown(key)?.value, shown('')?.value]).toEqual(['(set)', ''])
+})

@@ -32,6 +32,9 @@ export interface Config {
   adminTlsCert: string
   adminTlsKey: string
   adminTlsClientCa: string
+  /** Keys of decisions, the first signs; empty: the server makes one when it starts. */
+  decisionKey: string[]
+  decisionSeconds: number
   /** Where engines that are installed apart are looked for. */
   enginesFolder: string
   lanes: number
@@ -164,6 +167,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     allowedOrigins: raw('MILLRACE_ALLOWED_ORIGINS') as string[],
     allowAnonymous: str('ALLOW_ANONYMOUS') as Config['allowAnonymous'],
     adminToken: str('ADMIN_TOKEN'),
+    decisionKey: raw('MILLRACE_DECISION_KEY') as string[],
+    decisionSeconds: num('DECISION_SECONDS'),
     tlsCert: str('TLS_CERT'),
     tlsKey: str('TLS_KEY'),
     tlsClientCa: str('TLS_CLIENT_CA'),
@@ -221,6 +226,9 @@ function batching(
   }
 }
 
+const decisionKeysMax = 8
+const decisionKeyLengthMin = 32
+
 function checkRelations(config: Config, available: number, problems: string[]): void {
   const need = (holds: boolean, message: string): void => {
     if (!holds) problems.push(message)
@@ -258,6 +266,11 @@ function checkRelations(config: Config, available: number, problems: string[]): 
       origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin),
       `MILLRACE_ALLOWED_ORIGINS: ${origin} is no origin, such as https://example.org, nor *`,
     )
+  need(
+    config.decisionKey.length <= decisionKeysMax &&
+      config.decisionKey.every((key) => key.length >= decisionKeyLengthMin),
+    `MILLRACE_DECISION_KEY: must be at most ${decisionKeysMax} keys of at least ${decisionKeyLengthMin} characters each, by commas: openssl rand -base64 32`,
+  )
   need(config.batchRowsMax <= config.queueRowsMax, 'MILLRACE_BATCH_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX')
   need(
     config.requestRowsMax <= config.queueRowsMax,
@@ -283,6 +296,9 @@ function checkPoolNames(names: string[], problems: string[]): void {
   if (new Set(names).size !== names.length) problems.push('MILLRACE_POOLS: names a pool twice')
 }
 
+/** Never shown. */
+const secrets: readonly string[] = ['MILLRACE_ADMIN_TOKEN', 'MILLRACE_DECISION_KEY']
+
 export interface ConfigRow {
   name: string
   value: string
@@ -299,7 +315,7 @@ export function describeConfig(config: Config, env: NodeJS.ProcessEnv): ConfigRo
     const holder = (pool ?? config) as unknown as Record<string, unknown>
     const value = key === 'pools' ? config.pools.map((one) => one.name) : holder[key]
     const source = env[name] === undefined ? 'default' : 'environment'
-    const secret = name === 'MILLRACE_ADMIN_TOKEN' && value !== ''
+    const secret = secrets.includes(name) && String(value) !== ''
     const shown = secret ? '(set)' : name === 'MILLRACE_FACTS' ? shownLocation(config.facts) : String(value)
     return { name, value: shown, source, unit: variable.unit, description: variable.description }
   })

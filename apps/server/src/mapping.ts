@@ -1,6 +1,7 @@
 import { Buckets, codeNames } from '@millrace/base'
 import { rulesFor, runningCanaries, type Rules, type Table } from '@millrace/rules'
 import type { RouteMessage } from '@millrace/wire'
+import { routeHash } from './decisions'
 import { ReplyTemplates } from './reply-templates'
 import type { LaneVersion, Routed } from './versions'
 
@@ -65,6 +66,9 @@ export class Mapping {
   readonly countsAt: Int32Array
   /** By route: where the times of its answers are counted; null where nobody compares them. */
   readonly latencies: readonly (Buckets | null)[]
+  /** By route, and routes by them; made with the first decision. */
+  private routeHashes: Float64Array | null = null
+  private readonly routesByHash = new Map<number, number>()
 
   constructor({ table, versions }: Routed, counts: AnswerCounts) {
     this.table = table
@@ -81,6 +85,24 @@ export class Mapping {
     this.latencies = table.routes.map(({ objective, rule }, route) =>
       compared.get(objective)?.has(rule) === true ? counts.latency(this.countsAt[route]!) : null,
     )
+  }
+
+  /** What a decision names a route by. */
+  hashOfRoute(route: number): number {
+    return this.hashes()[route]!
+  }
+
+  /** The route with this hash, or -1. */
+  routeOfHash(hash: number): number {
+    this.hashes()
+    return this.routesByHash.get(hash) ?? -1
+  }
+
+  private hashes(): Float64Array {
+    if (this.routeHashes !== null) return this.routeHashes
+    this.routeHashes = Float64Array.from(this.table.routes, routeHash)
+    this.routeHashes.forEach((hash, route) => this.routesByHash.set(hash, route))
+    return this.routeHashes
   }
 }
 

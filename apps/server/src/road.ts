@@ -1,6 +1,6 @@
 import { Code, fnv1a64, nowUs, type Arena, type U64 } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
-import { lookUp, NoRoute, objectiveOf, refuseOverride } from '@millrace/rules'
+import { lookUp, NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
 import {
   contextOf,
   copyInputs,
@@ -16,6 +16,7 @@ import {
 } from '@millrace/wire'
 import { Answers } from './answers'
 import { Calls } from './calls'
+import { Decisions, type DecisionRefusal } from './decisions'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
@@ -29,6 +30,8 @@ const digitsMax = 20
 const sweepMs = 50
 /** Turns of the event loop that bring requests before those are dispatched. */
 const turnsMax = 4
+/** What `route` says where the decision that a request bears is refused; beside `NoRoute`. */
+const decisionRefused = -3
 
 export interface RoadOptions {
   readonly config: Config
@@ -58,6 +61,8 @@ export class Road implements BatchOwner {
   private readonly matched = new Matched()
   /** Hash of an objective that came by its name. */
   private readonly objective: U64 = { lo: 0, hi: 0 }
+  private readonly decisions: Decisions
+  private refusal: DecisionRefusal | null = null
   private readonly digits = new Uint32Array(Math.ceil(digitsMax / 4))
   private readonly digitBytes = Buffer.from(this.digits.buffer)
   private readonly sweeper: NodeJS.Timeout
@@ -74,6 +79,7 @@ export class Road implements BatchOwner {
     this.calls = new Calls(config.requestsInFlightMax)
     const mapping = new Mapping(routed, this.counts)
     this.answers = new Answers(this.calls, arena, versions, this.counts, mapping)
+    this.decisions = new Decisions(config.decisionKey, config.decisionSeconds)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, () => this.dispatch())
     this.defer = options.defer ?? setImmediate
@@ -101,15 +107,16 @@ export class Road implements BatchOwner {
     const { view, matched, calls } = this
     const { config } = this.options
     const { mapping } = this
-    const route = this.lookUp()
+    const route = this.route()
     if (route === NoRoute.REFUSED) return this.refuseOverride(caller, item)
+    if (route === decisionRefused) return this.atOnce(caller, item, -1, this.refusal!.code, this.refusal!.message)
     if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
     const version = mapping.versions[route]!.served
     if (version === null || version.limits.length === 0)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
-    if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.atOnce(caller, item, route, Code.OK, '')
+    if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.resolve(caller, item, route)
     if (!matchInputs(view, version.intake, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
     const { rows } = matched
@@ -145,7 +152,7 @@ export class Road implements BatchOwner {
   /** The route that a message would take, or less than 0; for those who must know the signature before they can ask. */
   routeOf(message: Uint8Array): number {
     if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, this.view)) return -1
-    return this.lookUp()
+    return this.route()
   }
 
   /** Refuses the request that `routeOf` looked at just now. */
@@ -192,8 +199,23 @@ export class Road implements BatchOwner {
     return this.answers.mapping
   }
 
-  /** Looks the verified request up: the objective by its hash, the subject by its bytes or its digits. */
-  private lookUp(): number {
+  /** Looks the verified request up, or takes the decision that it bears where that still holds. */
+  private route(): number {
+    const { view, mapping } = this
+    this.complete()
+    if (view.decisionLength === 0) return lookUp(mapping.table, view)
+    const decided = view.overrideKind === 0 ? this.decisions.accept(view, mapping) : decisionAndOverride
+    if (typeof decided === 'number') return this.isReady(decided) ? decided : lookUp(mapping.table, view)
+    this.refusal = decided
+    return decisionRefused
+  }
+
+  private isReady(route: number): boolean {
+    return route >= 0 && (this.mapping.versions[route]!.served?.limits.length ?? 0) > 0
+  }
+
+  /** Has the view say what look-ups go by: the objective by its hash, the subject by its bytes or its digits. */
+  private complete(): void {
     const { view, objective, digits } = this
     if (view.objectiveLo === 0 && view.objectiveHi === 0 && view.objectiveBegin > 0) {
       const name = new Uint8Array(view.buffer as ArrayBuffer, view.base + view.objectiveBegin, view.objectiveLength)
@@ -207,7 +229,6 @@ export class Road implements BatchOwner {
       view.subjectBegin = 0
       view.subjectLength = this.digitBytes.write(String(number), 'latin1')
     }
-    return lookUp(this.mapping.table, view)
   }
 
   /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */
@@ -309,6 +330,15 @@ export class Road implements BatchOwner {
     this.answers.atOnce(caller, item, this.viewId(), route, code, message)
   }
 
+  /** Answers what would answer. A decision is not made of another one: it would hold for ever. */
+  private resolve(caller: Caller, item: number, route: number): void {
+    const { view, mapping } = this
+    const { workflow, version } = mapping.table.routes[route]!
+    const decision = view.decisionLength > 0 ? null : this.decisions.sign(view, mapping, route)
+    const resolved = { routingKey: routingKey(workflow, version), decision }
+    this.answers.atOnce(caller, item, this.viewId(), route, Code.OK, '', resolved)
+  }
+
   private refuseOverride(caller: Caller, item: number): void {
     const { view, options, mapping } = this
     const { rules } = mapping.table
@@ -363,4 +393,9 @@ export class Road implements BatchOwner {
 
 function rowTooLarge(row: number, bytes: number, bytesMax: number): string {
   return `inputs: row ${row} has ${bytes} bytes of strings and lists, at most ${bytesMax} fit a slab (MILLRACE_SLAB_BYTES_MAX)`
+}
+
+const decisionAndOverride: DecisionRefusal = {
+  code: Code.INVALID_ARGUMENT,
+  message: 'decision: the request has an override too; give one of them',
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { readRepository } from '@millrace/workflow'
 import { openAdmin } from './admin'
@@ -29,7 +30,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
   // Known before anything is loaded.
   if (config.adminPort !== 0) await freePort('MILLRACE_ADMIN_PORT', config.adminHost, config.adminPort)
   const publisher = await Publisher.start(readRepository(config.repository), rulesFolder(config), log)
-  const supervisor = await Supervisor.start(config, () => publisher.current, log)
+  const supervisor = await Supervisor.start(withDecisionKey(config), () => publisher.current, log)
   supervisor.onPolled = watchCanaries(supervisor, publisher, log)
   try {
     const admin = await openAdmin(config, supervisor, publisher, log)
@@ -48,6 +49,11 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     await supervisor.stop()
     throw error
   }
+}
+
+/** With a key that all lanes of this start share, where none is configured. */
+function withDecisionKey(config: Config): Config {
+  return config.decisionKey.length > 0 ? config : { ...config, decisionKey: [randomBytes(32).toString('base64')] }
 }
 
 /** What takes canaries off that pass their limits, whenever it is called. */

@@ -92,6 +92,15 @@ export const variables: readonly Variable[] = [
   text('MILLRACE_ADMIN_TLS_CERT', '', 'Certificate of the admin port with its chain, a PEM file.'),
   text('MILLRACE_ADMIN_TLS_KEY', '', 'Key of that certificate, a PEM file.'),
   text('MILLRACE_ADMIN_TLS_CLIENT_CA', '', 'Authorities of the certificates of those who use the admin port.'),
+  {
+    name: 'MILLRACE_DECISION_KEY',
+    kind: 'list',
+    default: '',
+    unit: '',
+    description:
+      'Keys of the decisions that clients carry: the first signs, all are taken; by default one for each start.',
+  },
+  number('MILLRACE_DECISION_SECONDS', 60, 's', 'How long a decision holds that a client carries.', 1, day / 1000),
   text('MILLRACE_ENGINES_FOLDER', '', 'Folder of engines that are installed apart; see millrace engines.'),
   {
     name: 'MILLRACE_LANES',

@@ -30,6 +30,7 @@ interface Asked {
   readonly priority: number
   readonly flags: number
   readonly inputs: readonly WireColumn[]
+  readonly decision: readonly number[]
 }
 
 function askedIn(buffer: ArrayBuffer, base: number, length: number): Asked {
@@ -46,6 +47,7 @@ function askedIn(buffer: ArrayBuffer, base: number, length: number): Asked {
     deadlineUs: view.deadlineUs,
     priority: view.priority,
     flags: view.flags,
+    decision: [...bytes.subarray(view.decisionBegin, view.decisionBegin + view.decisionLength)],
     inputs: Array.from({ length: view.inputCount }, (_, i) => ({
       name: textAt(view, view.nameBegin[i]!, view.nameLength[i]!),
       dtype: dtypeName(view.dtype[i]!),
@@ -194,9 +196,23 @@ describe.each(transports)('over %s', (transport) => {
   })
 
   test('a route alone is asked for without inputs', async () => {
+    const resolved = { routingKey: 'price@2', decision: Uint8Array.of(1, 2, 3) }
+    const server = await serving((asked) => replyTo(asked, { resolved }))
+    const client = clientOf(server.port, { transport })
+    const decision = await client.resolve({ objective: 'price', subject: 'a' })
+    expect(decision).toEqual({ ...route, ...resolved })
+    expect(server.asked[0]).toMatchObject({ flags: 2, inputs: [], decision: [] })
+
+    await client.score({ ...one(1), subject: 'a', decision })
+    expect(server.asked[1]).toMatchObject({ flags: 0, decision: [1, 2, 3] })
+    expect(server.headers.at(-1)!['x-millrace-routing-key']).toBe(transport === 'http' ? 'price@2' : undefined)
+  })
+
+  test('a server that says no routing key is told apart', async () => {
     const server = await serving((asked) => replyTo(asked))
-    expect(await clientOf(server.port, { transport }).resolve({ objective: 'price', subject: 'a' })).toEqual(route)
-    expect(server.asked[0]).toMatchObject({ flags: 2, inputs: [] })
+    await expect(clientOf(server.port, { transport }).resolve({ objective: 'price' })).rejects.toMatchObject({
+      code: 'DATA_LOSS',
+    })
   })
 
   test('requests at once are answered each with its own', async () => {

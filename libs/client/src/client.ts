@@ -44,6 +44,19 @@ export interface ScoreRequest {
   readonly deadlineMs?: number
   readonly priority?: 'interactive' | 'bulk'
   readonly timings?: boolean
+  /** What `resolve` answered for the same objective and subject: it holds instead of deciding again. */
+  readonly decision?: ResolveAnswer
+}
+
+/** What would answer, and which rule chose it. */
+export interface ResolveAnswer extends RouteMessage {
+  /**
+   * For proxies that pick hosts: the same text for requests that the same version answers. Sent as
+   * `x-millrace-routing-key` with a POST of what is scored by this answer.
+   */
+  readonly routingKey: string
+  /** Signed by the server, opaque; null where the request had one already. */
+  readonly decision: Uint8Array | null
 }
 
 export interface ScoreAnswer {
@@ -56,6 +69,7 @@ export interface ScoreAnswer {
 
 /** Time that a deadline leaves for the way there and back before the client gives up by itself. */
 const graceMs = 100
+const routingKeyHeader = 'x-millrace-routing-key'
 
 /** A client of one server, or of whatever balances between several. */
 export class Client {
@@ -87,8 +101,10 @@ export class Client {
   }
 
   /** What would answer, without running it. Rejects as `score` does. */
-  async resolve(request: Omit<ScoreRequest, 'inputs'>): Promise<RouteMessage> {
-    return answerOf(request.objective, await this.ask({ ...request, inputs: {} }, true)).route
+  async resolve(request: Omit<ScoreRequest, 'inputs'>): Promise<ResolveAnswer> {
+    const { route, resolved } = answered(request.objective, await this.ask({ ...request, inputs: {} }, true))
+    if (resolved === undefined) throw new ScoreError('DATA_LOSS', 'the reply has no routing key; is the server older?')
+    return { ...route, ...resolved }
   }
 
   /**
@@ -123,7 +139,9 @@ export class Client {
   private async ask(request: ScoreRequest, dryRun: boolean): Promise<Uint8Array> {
     const id = this.nextId++
     const connection = this.connections[Number(id % BigInt(this.connections.length))]!
-    return connection.send(id, this.encode(request, id, dryRun), this.timeoutOf(request))
+    const key = request.decision?.routingKey
+    const headers = key === undefined ? undefined : { [routingKeyHeader]: key }
+    return connection.send(id, this.encode(request, id, dryRun), this.timeoutOf(request), headers)
   }
 
   private timeoutOf({ deadlineMs }: ScoreRequest): number {
@@ -131,7 +149,7 @@ export class Client {
   }
 
   private encode(request: ScoreRequest, id: bigint, dryRun: boolean): Uint8Array {
-    const { objective, subject, context, inputs, override, deadlineMs, priority, timings } = request
+    const { objective, subject, context, inputs, override, deadlineMs, priority, timings, decision } = request
     return encodeRequest({
       id,
       objectiveHash: this.hashOf(objective),
@@ -143,6 +161,7 @@ export class Client {
       override,
       timings,
       dryRun,
+      decision: decision?.decision ?? undefined,
     })
   }
 
@@ -158,15 +177,19 @@ export class Client {
   }
 }
 
-/** Throws a ScoreError when the reply is a refusal, or none at all. */
 function answerOf(objective: string, message: Uint8Array): ScoreAnswer {
+  const { route, timings, outputs } = answered(objective, message)
+  return { outputs: Object.fromEntries(outputs.map((column) => [column.name, fromColumn(column)])), route, timings }
+}
+
+/** Throws a ScoreError when the reply is a refusal, or none at all. */
+function answered(objective: string, message: Uint8Array): ReplyMessage & { readonly route: RouteMessage } {
   const reply = decoded(message)
-  const { code, route, timings } = reply
+  const { code, route } = reply
   // The server saw its hash alone.
   if (code === 'NOT_FOUND' && route === null) throw new ScoreError(code, `'${objective}': ${reply.message}`)
   if (code !== 'OK' || route === null) throw new ScoreError(code, reply.message, route)
-  const outputs = Object.fromEntries(reply.outputs.map((column) => [column.name, fromColumn(column)]))
-  return { outputs, route, timings }
+  return { ...reply, route }
 }
 
 function answerOrError(objective: string, message: Uint8Array): ScoreAnswer | ScoreError {

@@ -6,8 +6,14 @@ export interface Connection {
    * Rejects with a ScoreError: DEADLINE_EXCEEDED when `timeoutMs` pass first, UNAVAILABLE when the connection breaks.
    *
    * @param id the request's own, unique among those in flight
+   * @param headers of this request, where each has its own
    */
-  send(id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array>
+  send(
+    id: bigint,
+    message: Uint8Array,
+    timeoutMs: number,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Uint8Array>
   /** Lets go; requests in flight are rejected. */
   close(): Promise<void>
 }

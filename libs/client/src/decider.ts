@@ -11,6 +11,7 @@ import {
   parseRules,
   PlainAsker,
   refuseOverride,
+  routingKey,
   versionsNamed,
   type RulesFile,
   type Table,
@@ -36,6 +37,11 @@ export interface DeciderRequest {
   readonly subject?: string | bigint | null
   readonly context?: Readonly<Record<string, AttributeValue>>
   readonly override?: OverrideMessage | null
+}
+
+export interface Decided extends RouteMessage {
+  /** For `x-millrace-routing-key`: the same text for requests that the same version answers. */
+  readonly routingKey: string
 }
 
 /** What a server tells, and what the file keeps. */
@@ -116,7 +122,7 @@ export class Decider {
    *
    * Throws a ScoreError, as the server refuses, for an override that the rules do not allow.
    */
-  decide({ objective, subject, context = noContext, override = null }: DeciderRequest): RouteMessage | null {
+  decide({ objective, subject, context = noContext, override = null }: DeciderRequest): Decided | null {
     const table = this.table!
     const route = lookUp(table, this.asker.set(objective, subject, context, override))
     if (route === NoRoute.REFUSED) {
@@ -125,7 +131,7 @@ export class Decider {
     }
     if (route < 0) return null
     const { workflow, version, rule, cell } = table.routes[route]!
-    return { workflow, version, rule, cell, rulesVersion: table.version }
+    return { workflow, version, rule, cell, rulesVersion: table.version, routingKey: routingKey(workflow, version) }
   }
 
   async close(): Promise<void> {

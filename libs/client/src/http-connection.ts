@@ -26,7 +26,12 @@ export class HttpConnection implements Connection {
     this.request = secure ? requestTls : request
   }
 
-  send(_id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+  send(
+    _id: bigint,
+    message: Uint8Array,
+    timeoutMs: number,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(isClosed())
       const timer = setTimeout(
@@ -44,6 +49,7 @@ export class HttpConnection implements Connection {
           agent: this.agent,
           headers: {
             ...this.options.headers,
+            ...headers,
             'content-type': 'application/x-flatbuffers',
             'content-length': message.byteLength,
           },

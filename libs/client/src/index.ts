@@ -1,5 +1,5 @@
-export { Client, type ClientOptions, type ScoreAnswer, type ScoreRequest } from './client'
-export { Decider, type DeciderOptions, type DeciderRequest } from './decider'
+export { Client, type ClientOptions, type ResolveAnswer, type ScoreAnswer, type ScoreRequest } from './client'
+export { Decider, type Decided, type DeciderOptions, type DeciderRequest } from './decider'
 export { fromColumn, toColumn, type InputValue, type OutputValue, type TypedColumn } from './columns'
 export type { ClientTls, Connection } from './connection'
 export { HttpConnection } from './http-connection'

@@ -7,6 +7,7 @@ export { explain, shadowsOf, type Decision, type Explanation, type PlainAsk, typ
 export { murmur3Words } from './murmur3-words'
 export { refuseOverride, type PlainOverride } from './override'
 export { advance } from './ramp'
+export { routingKey } from './routing-key'
 export {
   rulesFor,
   rulesSchema,

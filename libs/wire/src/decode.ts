@@ -20,6 +20,7 @@ export function decodeReply(message: Uint8Array): ReplyMessage {
     const reply = Reply.getRootAsReply(buffer)
     const workflow = reply.workflow()
     const timings = reply.timings()
+    const routingKey = reply.routingKey()
     const outputs: WireColumn[] = []
     for (let i = 0; i < reply.outputsLength(); i++) outputs.push(readColumn(reply.outputs(i)!))
     return {
@@ -41,6 +42,7 @@ export function decodeReply(message: Uint8Array): ReplyMessage {
         timings === null
           ? null
           : { queue: timings.queue(), facts: timings.facts(), score: timings.score(), total: timings.total() },
+      ...(routingKey !== null && { resolved: { routingKey, decision: reply.decisionArray() } }),
     }
   })
 }

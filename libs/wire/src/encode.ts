@@ -31,6 +31,7 @@ export function encodeRequest(request: RequestMessage): Uint8Array {
     const [workflow, cell, experiment] = [text(asked.workflow), text(asked.cell), text(asked.experiment)]
     override = Override.createOverride(builder, workflow, asked.version, cell, experiment)
   }
+  const decision = request.decision === undefined ? 0 : builder.createByteVector(request.decision)
   Request.startRequest(builder)
   Request.addId(builder, request.id ?? 0n)
   Request.addObjective(builder, objective)
@@ -43,6 +44,7 @@ export function encodeRequest(request: RequestMessage): Uint8Array {
   Request.addPriority(builder, request.priority === 'bulk' ? Priority.Bulk : Priority.Interactive)
   Request.addOverride(builder, override)
   Request.addFlags(builder, (request.timings === true ? Flag.Timings : 0) | (request.dryRun === true ? Flag.DryRun : 0))
+  Request.addDecision(builder, decision)
   Request.finishRequestBuffer(builder, Request.endRequest(builder))
   return finished(builder)
 }
@@ -57,6 +59,9 @@ export function encodeReply(reply: ReplyMessage): Uint8Array {
   const cell = route === null || route.cell === null ? 0 : builder.createString(route.cell)
   const outputs = reply.outputs.map((output) => column(builder, output))
   const outputsVector = outputs.length > 0 ? Reply.createOutputsVector(builder, outputs) : 0
+  const { routingKey, decision = null } = reply.resolved ?? {}
+  const routingKeyText = routingKey === undefined ? 0 : builder.createString(routingKey)
+  const decisionVector = decision === null ? 0 : builder.createByteVector(decision)
   Reply.startReply(builder)
   Reply.addId(builder, reply.id)
   Reply.addCode(builder, Code[reply.code])
@@ -71,6 +76,8 @@ export function encodeReply(reply: ReplyMessage): Uint8Array {
     Reply.addTimings(builder, Timings.createTimings(builder, queue, facts, score, total))
   }
   Reply.addRulesVersion(builder, route?.rulesVersion ?? 0)
+  Reply.addRoutingKey(builder, routingKeyText)
+  Reply.addDecision(builder, decisionVector)
   Reply.finishReplyBuffer(builder, Reply.endReply(builder))
   return finished(builder)
 }

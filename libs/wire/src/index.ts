@@ -17,6 +17,7 @@ export {
   type AttributeValue,
   type OverrideMessage,
   type ReplyMessage,
+  type ResolvedMessage,
   type RequestMessage,
   type RouteMessage,
   type TimingsMessage,

@@ -50,6 +50,7 @@ const requestSchema = z.strictObject({
     .optional(),
   timings: z.boolean().optional(),
   dry_run: z.boolean().optional(),
+  decision: z.base64('must be base64, as a resolve answered it').optional(),
 })
 
 /** A request of the JSON twin: all but its columns, which come with it as they were written. */
@@ -74,8 +75,20 @@ export function requestFromJson(json: unknown): JsonRequest {
     const issue = parsed.error.issues[0]!
     throw new Refusal(Code.INVALID_ARGUMENT, `${issue.path.join('.') || 'request'}: ${issue.message}`)
   }
-  const { id, objective, objective_hash, subject, context, inputs, deadline_ms, priority, override, timings, dry_run } =
-    parsed.data
+  const {
+    id,
+    objective,
+    objective_hash,
+    subject,
+    context,
+    inputs,
+    deadline_ms,
+    priority,
+    override,
+    timings,
+    dry_run,
+    decision,
+  } = parsed.data
   const request: RequestMessage = {
     id,
     objective,
@@ -88,6 +101,7 @@ export function requestFromJson(json: unknown): JsonRequest {
     override,
     timings,
     dryRun: dry_run,
+    decision: decision === undefined ? undefined : Buffer.from(decision, 'base64'),
   }
   return { request, inputs: inputs ?? {} }
 }
@@ -97,7 +111,7 @@ export function replyToJson(
   reply: ReplyMessage,
   outputs: Readonly<Record<string, unknown>> | null,
 ): Record<string, unknown> {
-  const { id, code, message, route, timings } = reply
+  const { id, code, message, route, timings, resolved } = reply
   return {
     ...(id === 0n ? {} : { id: id <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(id) : String(id) }),
     code,
@@ -110,6 +124,12 @@ export function replyToJson(
           rule: route.rule,
           cell: route.cell,
           rules_version: route.rulesVersion,
+        }),
+    ...(resolved === undefined
+      ? {}
+      : {
+          routing_key: resolved.routingKey,
+          ...(resolved.decision !== null && { decision: Buffer.from(resolved.decision).toString('base64') }),
         }),
     ...(outputs === null ? {} : { outputs }),
     ...(timings === null ? {} : { timings_us: timings }),

@@ -39,6 +39,8 @@ export interface RequestMessage {
   readonly override?: OverrideMessage | undefined
   readonly timings?: boolean | undefined
   readonly dryRun?: boolean | undefined
+  /** As a reply to a dry run had it. */
+  readonly decision?: Uint8Array | undefined
 }
 
 /** A version or a cell, asked for against the rules. */
@@ -65,6 +67,16 @@ export interface ReplyMessage {
   readonly route: RouteMessage | null
   readonly outputs: readonly WireColumn[]
   readonly timings: TimingsMessage | null
+  /** Only of dry runs. */
+  readonly resolved?: ResolvedMessage | undefined
+}
+
+/** What a dry run tells beside its route. */
+export interface ResolvedMessage {
+  /** The same for requests that the same version answers; printable ASCII. */
+  readonly routingKey: string
+  /** For a later request of the same objective and subject; null when this one had one already. */
+  readonly decision: Uint8Array | null
 }
 
 /** What answered, and why it. */

@@ -27,6 +27,10 @@ const replies: fc.Arbitrary<ReplyMessage> = fc.record({
   route: fc.option(routes),
   outputs: fc.array(columns, { maxLength: 4 }),
   timings: fc.option(fc.record({ queue: u32s, facts: u32s, score: u32s, total: u32s })),
+  resolved: fc.option(
+    fc.record({ routingKey: texts, decision: fc.option(fc.uint8Array({ minLength: 1, maxLength: 80 })) }),
+    { nil: undefined },
+  ),
 })
 
 /** As it is read: a shape that was left out is empty, bytes are plain. */
@@ -354,6 +358,7 @@ describe('a request as JSON', () => {
     ['{"override":{"experiment":"a"}}', `override: ${overrideForms}`],
     ['{"override":{"workflow":"a","version":1,"cell":"b"}}', `override: ${overrideForms}`],
     ['{"override":{"workflow":"a"}}', `override: ${overrideForms}`],
+    ['{"decision":"?"}', 'decision: must be base64, as a resolve answered it'],
     ['{"override":{"subject":"a"}}', 'override: Unrecognized key: "subject"'],
     ['{"timings":1}', 'timings: Invalid input: expected boolean, received number'],
     ['{"dry_run":"yes"}', 'dry_run: Invalid input: expected boolean, received string'],
@@ -436,6 +441,7 @@ describe('a request as JSON', () => {
           override: message.override,
           timings: message.timings,
           dry_run: message.dryRun,
+          decision: message.decision === undefined ? undefined : Buffer.from(message.decision).toString('base64'),
         }
         const twin = requestFromJson(parseJson(JSON.stringify(json))).request
         expect(Buffer.from(encodeRequest(twin)).equals(encodeRequest(message))).toBe(true)
@@ -461,6 +467,16 @@ describe('a reply as JSON', () => {
       outputs: { score: [0.5] },
       timings_us: { queue: 1, facts: 2, score: 3, total: 6 },
     })
+  })
+
+  test('of a dry run has its routing key and its decision', () => {
+    const decision = Uint8Array.of(1, 2, 255)
+    const json = replyToJson({ ...reply, resolved: { routingKey: 'price@2', decision } }, null)
+    expect(json).toMatchObject({ routing_key: 'price@2', decision: 'AQL/' })
+    expect(requestFromJson({ decision: json.decision }).request.decision).toEqual(Buffer.from(decision))
+    expect(replyToJson({ ...reply, resolved: { routingKey: 'price@2', decision: null } }, null)).not.toHaveProperty(
+      'decision',
+    )
   })
 
   test('leaves out what there is not', () => {

@@ -44,6 +44,9 @@ export class RequestView {
   /** Of the cell; a length of 0: not said. */
   overrideExperimentBegin = 0
   overrideExperimentLength = 0
+  /** A length of 0: it has none. */
+  decisionBegin = 0
+  decisionLength = 0
   contextCount = 0
   readonly contextNameBegin = new Int32Array(contextMax)
   readonly contextNameLength = new Int32Array(contextMax)

@@ -117,6 +117,7 @@ interface Plain {
   readonly priority: number
   readonly override: OverrideMessage | null
   readonly flags: number
+  readonly decision: readonly number[]
 }
 
 /** What a request must look like when it is read: defaults in place, numbers for names. */
@@ -139,6 +140,7 @@ function asWritten(request: RequestMessage): Plain {
     priority: request.priority === 'bulk' ? 1 : 0,
     override: request.override ?? null,
     flags: (request.timings === true ? 1 : 0) + (request.dryRun === true ? 2 : 0),
+    decision: [...(request.decision ?? [])],
   }
 }
 
@@ -169,6 +171,7 @@ function readBack(view: RequestView): Plain {
     priority: view.priority,
     override: overrideOf(view),
     flags: view.flags,
+    decision: [...bytes.subarray(view.decisionBegin, view.decisionBegin + view.decisionLength)],
   }
 }
 
@@ -196,6 +199,7 @@ function readByAccessors(message: Uint8Array): Plain {
     priority: request.priority(),
     override: override === null ? null : overrideByAccessors(override),
     flags: request.flags() & (Flag.Timings | Flag.DryRun),
+    decision: [...(request.decisionArray() ?? [])],
   }
 }
 

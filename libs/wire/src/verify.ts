@@ -29,6 +29,7 @@ const Field = {
   priority: 8,
   override: 9,
   flags: 10,
+  decision: 11,
 } as const
 const AttributeField = { name: 0, kind: 1, text: 2, number: 3 } as const
 const ColumnField = { name: 0, dtype: 1, shape: 2, data: 3, offsets: 4 } as const
@@ -94,6 +95,11 @@ export function verifyRequest(buffer: ArrayBufferLike, base: number, length: num
   out.subjectWords = words
   out.subjectBegin = at
   out.subjectLength = at > 0 ? words[(at >>> 2) - 1]! : 0
+
+  at = root.vector(Field.decision, 1)
+  if (at < 0) return dangling(out, 'decision')
+  out.decisionBegin = at
+  out.decisionLength = at > 0 ? words[(at >>> 2) - 1]! : 0
 
   return verifyContext(words, length, out) && verifyInputs(words, length, out) && verifyOverride(words, length, out)
 }

@@ -26,6 +26,7 @@ export function wholeOf(view: RequestView): number[] {
     ...[view.subjectBegin, view.subjectLength, view.subjectIsNumber, view.subjectNumberLo, view.subjectNumberHi],
     ...[view.deadlineUs, view.priority, view.flags, view.overrideKind],
     ...(view.overrideKind > 0 ? overrideNumbers(view) : []),
+    ...[view.decisionBegin, view.decisionLength],
     ...[view.contextCount, ...context.flatMap((numbers) => [...numbers.subarray(0, view.contextCount)])],
     ...[view.inputCount, ...columns.flatMap((numbers) => [...numbers.subarray(0, view.inputCount)])],
   ]
@@ -155,6 +156,7 @@ function requestNumbers(view: DataView): number[] {
   return [
     ...[...wide(root, 0), ...text(root, 1), ...wide(root, 2), ...text(root, 3)],
     ...[root.field(4, 8) > 0 ? 1 : 0, ...wide(root, 4), word(root, 7), priority, word(root, 10), ...override],
+    ...vector(root, 11, 1),
     ...[contextCount, ...byNumber(context, 5)],
     ...[inputCount, ...byNumber(inputs, 9)],
     ...context.map((attribute) => attribute[5]!),

@@ -53,6 +53,7 @@ export const requests: fc.Arbitrary<RequestMessage> = fc.record({
   ),
   timings: maybe(fc.boolean()),
   dryRun: maybe(fc.boolean()),
+  decision: maybe(fc.uint8Array({ maxLength: 80 })),
 })
 
 /** Columns as a version declares them, and as one request brings them: equal rows, in the declared order. */

@@ -103,8 +103,36 @@ rulesVersion():number {
   return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
 }
 
+/**
+ * Of a dry run: the same text for requests that the same version answers, printable, for proxies to route by.
+ */
+routingKey():string|null
+routingKey(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+routingKey(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 24);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
+/**
+ * Of a dry run: the decision, signed, for `Request.decision`. Opaque.
+ */
+decision(index: number):number|null {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? this.bb!.readUint8(this.bb!.__vector(this.bb_pos + offset) + index) : 0;
+}
+
+decisionLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+decisionArray():Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
+}
+
 static startReply(builder:flatbuffers.Builder) {
-  builder.startObject(10);
+  builder.startObject(12);
 }
 
 static addId(builder:flatbuffers.Builder, id:bigint) {
@@ -157,6 +185,26 @@ static addTimings(builder:flatbuffers.Builder, timingsOffset:flatbuffers.Offset)
 
 static addRulesVersion(builder:flatbuffers.Builder, rulesVersion:number) {
   builder.addFieldInt32(9, rulesVersion, 0);
+}
+
+static addRoutingKey(builder:flatbuffers.Builder, routingKeyOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(10, routingKeyOffset, 0);
+}
+
+static addDecision(builder:flatbuffers.Builder, decisionOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(11, decisionOffset, 0);
+}
+
+static createDecisionVector(builder:flatbuffers.Builder, data:number[]|Uint8Array):flatbuffers.Offset {
+  builder.startVector(1, data.length, 1);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addInt8(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startDecisionVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(1, numElems, 1);
 }
 
 static endReply(builder:flatbuffers.Builder):flatbuffers.Offset {

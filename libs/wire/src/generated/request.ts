@@ -113,8 +113,26 @@ flags():number {
   return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
 }
 
+/**
+ * What a resolve of the same objective and subject said: it holds instead of deciding again.
+ */
+decision(index: number):number|null {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? this.bb!.readUint8(this.bb!.__vector(this.bb_pos + offset) + index) : 0;
+}
+
+decisionLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+decisionArray():Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
+}
+
 static startRequest(builder:flatbuffers.Builder) {
-  builder.startObject(11);
+  builder.startObject(12);
 }
 
 static addId(builder:flatbuffers.Builder, id:bigint) {
@@ -183,6 +201,22 @@ static addOverride(builder:flatbuffers.Builder, overrideOffset:flatbuffers.Offse
 
 static addFlags(builder:flatbuffers.Builder, flags:number) {
   builder.addFieldInt32(10, flags, 0);
+}
+
+static addDecision(builder:flatbuffers.Builder, decisionOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(11, decisionOffset, 0);
+}
+
+static createDecisionVector(builder:flatbuffers.Builder, data:number[]|Uint8Array):flatbuffers.Offset {
+  builder.startVector(1, data.length, 1);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addInt8(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startDecisionVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(1, numElems, 1);
 }
 
 static endRequest(builder:flatbuffers.Builder):flatbuffers.Offset {
