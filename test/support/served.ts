@@ -1,4 +1,4 @@
-import { request } from 'node:http'
+import { request, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -16,6 +16,7 @@ export const fixtures = join(__dirname, '..', 'fixtures', 'repository')
 export interface HttpAnswer {
   readonly status: number
   readonly contentType: string
+  readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
 
@@ -115,6 +116,7 @@ export function http(
         resolve({
           status: res.statusCode!,
           contentType: res.headers['content-type'] ?? '',
+          headers: res.headers,
           body: Buffer.concat(pieces),
         }),
       )

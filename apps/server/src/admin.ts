@@ -117,7 +117,8 @@ export async function openAdmin(
 ): Promise<Admin> {
   const desk = { supervisor, publisher }
   const serve = (req: IncomingMessage, res: ServerResponse): void => {
-    if (!isPlain(req)) return void req.socket.destroy()
+    // What follows in the same packet is read all the same.
+    if (req.socket.destroyed || !isPlain(req)) return void req.socket.destroy()
     answer(desk, req, config.adminToken).then(
       (one) => send(res, one),
       (error: unknown) => send(res, failed(error, log)),

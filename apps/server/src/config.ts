@@ -57,6 +57,8 @@ export interface Config {
   requestBytesMax: number
   requestRowsMax: number
   requestsInFlightMax: number
+  /** Bytes of answers that the clients of a lane may leave unread. */
+  unreadBytesMax: number
   deadlineMsDefault: number
   drainMs: number
   startTimeoutMs: number
@@ -192,6 +194,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     requestBytesMax: num('REQUEST_BYTES_MAX'),
     requestRowsMax: num('REQUEST_ROWS_MAX'),
     requestsInFlightMax: num('REQUESTS_IN_FLIGHT_MAX'),
+    unreadBytesMax: num('UNREAD_BYTES_MAX'),
     deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
     facts: str('FACTS'),
     factsTimeoutMs: num('FACTS_TIMEOUT_MS'),

@@ -34,6 +34,7 @@ export function isPlain(req: IncomingMessage): boolean {
       chunked = req.rawHeaders[i + 1]!.toLowerCase() === 'chunked'
     }
   }
-  const { httpVersion } = req
-  return hosts <= 1 && lengths + encodings <= 1 && chunked && (httpVersion === '1.1' || httpVersion === '1.0')
+  // HTTP/1.0 has no chunks.
+  const version = req.httpVersion === '1.1' || (req.httpVersion === '1.0' && encodings === 0)
+  return version && hosts <= 1 && lengths + encodings <= 1 && chunked
 }

@@ -101,6 +101,7 @@ export class Lane {
           host: config.host,
           port: config.port,
           bodyBytesMax: config.requestBytesMax,
+          unreadBytesMax: config.unreadBytesMax,
           allowedOrigins: config.allowedOrigins,
           tls: tls === null ? null : { files: tls, texts: readTls(tls) },
           door: new RoadDoor(road, feed, config.requestBytesMax),

@@ -17,17 +17,20 @@ import {
   type Transport,
   type TransportOptions,
 } from './transport'
+import { Unread, type Sending } from './unread'
 
 /** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
 export async function openNode(options: TransportOptions): Promise<Transport> {
   const { door, bodyBytesMax, allowedOrigins, tls } = options
   const connections = new Set<Connection>()
+  const unread = new Unread(options.unreadBytesMax)
   const peers = new WeakMap<Connection, Peer | null>()
   const serve = (req: IncomingMessage, res: ServerResponse): void => {
-    if (!isPlain(req)) return void req.socket.destroy()
+    // What follows in the same packet is read all the same.
+    if (req.socket.destroyed || !isPlain(req)) return void req.socket.destroy()
     const path = pathOf(req)
     const origin = req.headers.origin ?? ''
-    const post = new NodePost(res, req, path === paths.resolve, peers.get(req.socket) ?? null)
+    const post = new NodePost(res, req, path === paths.resolve, peers.get(req.socket) ?? null, unread)
     if (!allowsOrigin(allowedOrigins, origin)) {
       req.resume()
       return door.foreign(post, origin)
@@ -70,7 +73,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
   })
   const sockets = new Set<NodeSocket>()
   webSockets.on('connection', (ws, req) => {
-    const socket = new NodeSocket(ws, peers.get(req.socket) ?? null)
+    const socket = new NodeSocket(ws, peers.get(req.socket) ?? null, unread)
     sockets.add(socket)
     ws.on('message', (data: RawData, isBinary) => {
       const bytes = data as Buffer
@@ -81,6 +84,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     ws.on('pong', () => (socket.heard = true))
     ws.on('close', () => {
       socket.closed = true
+      unread.set(socket, 0)
       sockets.delete(socket)
     })
     // A broken frame closes the socket; there is nobody to tell.
@@ -144,7 +148,7 @@ function ping(sockets: Iterable<NodeSocket>): void {
   }
 }
 
-class NodePost implements Post {
+class NodePost implements Post, Sending {
   readonly contentType: string
 
   constructor(
@@ -152,6 +156,7 @@ class NodePost implements Post {
     req: IncomingMessage,
     readonly dryRun: boolean,
     readonly peer: Peer | null,
+    private readonly unread: Unread,
   ) {
     this.contentType = req.headers['content-type'] ?? ''
   }
@@ -183,17 +188,25 @@ class NodePost implements Post {
     send()
   }
 
+  drop(): void {
+    this.res.destroy()
+  }
+
   /** Nobody keeps an answer here by not reading it. */
   private endUnread(): void {
     const { socket } = this.res
     if (socket === null || socket.writableLength === 0) return
-    const end = (): void => void socket.destroy()
+    const end = (): void => this.drop()
     socket.setTimeout(readSecondsMax * 1000, end)
-    this.res.once('close', () => socket.off('timeout', end))
+    this.res.once('close', () => {
+      socket.off('timeout', end)
+      this.unread.set(this, 0)
+    })
+    this.unread.set(this, socket.writableLength)
   }
 }
 
-class NodeSocket implements Socket {
+class NodeSocket implements Socket, Sending {
   closed = false
   /** Said something since the last ping. */
   heard = true
@@ -201,6 +214,7 @@ class NodeSocket implements Socket {
   constructor(
     readonly ws: WebSocket,
     readonly peer: Peer | null,
+    private readonly unread: Unread,
   ) {}
 
   reply(message: Uint8Array): void {
@@ -215,9 +229,17 @@ class NodeSocket implements Socket {
     send()
   }
 
+  drop(): void {
+    // No close frame: it would wait behind all that is not read.
+    this.ws.terminate()
+  }
+
+  private readonly sent = (): void => this.unread.set(this, this.closed ? 0 : this.ws.bufferedAmount)
+
   private send(data: Buffer | string): void {
     if (this.closed) return
-    if (this.ws.bufferedAmount > backpressureBytesMax) return this.ws.terminate()
-    this.ws.send(data)
+    if (this.ws.bufferedAmount > backpressureBytesMax) return this.drop()
+    this.ws.send(data, this.sent)
+    if (this.ws.bufferedAmount > 0) this.sent()
   }
 }

@@ -48,6 +48,8 @@ export interface TransportOptions {
   /** 0 takes a free one. */
   readonly port: number
   readonly bodyBytesMax: number
+  /** Bytes that all clients together may leave unread. */
+  readonly unreadBytesMax: number
   /** Origins of the pages that browsers may ask for, `*` for all. */
   readonly allowedOrigins: readonly string[]
   /** Null: plain text. */

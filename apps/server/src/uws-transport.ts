@@ -15,6 +15,7 @@ import {
   type Transport,
   type TransportOptions,
 } from './transport'
+import { Unread, type Sending } from './unread'
 
 /*
  * The one file that knows uWebSockets.js. Its rules, which are not TypeScript's: a request and its buffers live only
@@ -51,8 +52,8 @@ export function loadUws(): typeof Uws {
 /** Opens the port. Several processes may open the same one (SO_REUSEPORT). Rejects when it is taken. */
 export async function openUws(uws: typeof Uws, options: TransportOptions): Promise<Transport> {
   const sockets = new Set<UwsSocket>()
-  const sending = new Set<UwsResponse>()
-  const first = await openApp(uws, options, options.port, sockets, sending)
+  const way: WayBack = { sending: new Set(), unread: new Unread(options.unreadBytesMax) }
+  const first = await openApp(uws, options, options.port, sockets, way)
   // One more with each certificate that was renewed: the library has no other way for clients that name no host.
   const apps = [first]
   const stopListening = (): void => apps.at(-1)!.stopListening()
@@ -63,10 +64,10 @@ export async function openUws(uws: typeof Uws, options: TransportOptions): Promi
       return sockets.size
     },
     get sending() {
-      return sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
+      return way.sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
     },
     renewTls: async () => {
-      const renewed = await openApp(uws, options, first.port, sockets, sending)
+      const renewed = await openApp(uws, options, first.port, sockets, way)
       // The kernel resets what it gave to a port that is closed before it was accepted: right after all was accepted.
       await new Promise(setImmediate)
       stopListening()
@@ -93,14 +94,14 @@ function openApp(
   { tls, host, bodyBytesMax, allowedOrigins, door }: TransportOptions,
   port: number,
   sockets: Set<UwsSocket>,
-  sending: Set<UwsResponse>,
+  way: WayBack,
 ): Promise<OpenApp> {
   const app = tls === null ? uws.App() : uws.SSLApp({ cert_file_name: tls.files.cert, key_file_name: tls.files.key })
   const post = (dryRun: boolean) => (res: Uws.HttpResponse, req: Uws.HttpRequest) => {
     const head = readHead(req)
     if (head.hides) return void res.close()
     const { contentType, origin, chunked, hasBody } = head
-    const post = new UwsPost(res, sending, contentType, dryRun)
+    const post = new UwsPost(res, way, contentType, dryRun)
     if (origin !== '') {
       if (!allowsOrigin(allowedOrigins, origin)) return answerLast(post, res, () => door.foreign(post, origin))
       post.cors = corsHeaders(origin, false)
@@ -120,7 +121,7 @@ function openApp(
       const { hides, origin } = readHead(req)
       if (hides || req.getHeader('sec-websocket-version') !== '13') return void res.close()
       if (!allowsOrigin(allowedOrigins, origin)) {
-        const response = new UwsResponse(res, sending)
+        const response = new UwsResponse(res, way)
         return answerLast(response, res, () => door.foreign(response, origin))
       }
       res.upgrade(
@@ -132,7 +133,7 @@ function openApp(
       )
     },
     open: (ws: OpenSocket) => {
-      ws.socket = new UwsSocket(ws)
+      ws.socket = new UwsSocket(ws, way.unread)
       sockets.add(ws.socket)
     },
     message: (ws: OpenSocket, message, isBinary) => {
@@ -140,9 +141,11 @@ function openApp(
       if (isBinary) door.message(socket, message, 0, message.byteLength)
       else door.text(socket, Buffer.from(message).toString('utf8'))
     },
+    drain: (ws: OpenSocket) => way.unread.set(ws.socket!, ws.getBufferedAmount()),
     close: (ws: OpenSocket) => {
       const socket = ws.socket!
       socket.closed = true
+      way.unread.set(socket, 0)
       sockets.delete(socket)
     },
   })
@@ -151,7 +154,7 @@ function openApp(
     if (hides) return void res.close()
     const method = req.getMethod()
     const path = req.getUrl()
-    const response = new UwsResponse(res, sending)
+    const response = new UwsResponse(res, way)
     answerLast(response, res, () => {
       if (!allowsOrigin(allowedOrigins, origin)) return door.foreign(response, origin)
       if (origin !== '') response.cors = corsHeaders(origin, method === 'options')
@@ -256,7 +259,13 @@ const look = (name: string, value: string): void => {
 /** Bodies above this, bytes, are sent as the connection takes them. */
 const largeBytes = 64 * 1024
 
-class UwsResponse implements Responder {
+/** What was answered and is not all with the other side yet. */
+interface WayBack {
+  readonly sending: Set<UwsResponse>
+  readonly unread: Unread
+}
+
+class UwsResponse implements Responder, Sending {
   closed = false
   /** uWebSockets.js does not ask clients for certificates. */
   readonly peer = null
@@ -267,13 +276,12 @@ class UwsResponse implements Responder {
   /** For `onAborted`: the response must not be touched after it. */
   readonly abort = (): void => {
     this.closed = true
-    this.sending.delete(this)
+    this.sent()
   }
 
-  /** @param sending responses that are not all with the other side yet */
   constructor(
     private readonly res: Uws.HttpResponse,
-    private readonly sending: Set<UwsResponse>,
+    private readonly way: WayBack,
   ) {}
 
   respond(status: string, contentType: string, body: string | Uint8Array): void {
@@ -296,49 +304,80 @@ class UwsResponse implements Responder {
     this.corked = false
   }
 
+  drop(): void {
+    setImmediate(() => this.way.sending.has(this) && this.res.close())
+  }
+
   /** As much as the connection takes at a time: nothing waits inside the library where nobody knows of it. */
   private sendLarge(body: Buffer): void {
+    const { sending, unread } = this.way
     const [, sent] = this.res.tryEnd(body, body.length)
     if (sent) return
-    this.sending.add(this)
     this.res.onWritable((offset) => {
       const [taken, done] = this.res.tryEnd(body.subarray(offset), body.length)
-      if (done) this.sending.delete(this)
+      if (done) this.sent()
+      else unread.set(this, body.length - this.res.getWriteOffset())
       return taken
     })
+    sending.add(this)
+    unread.set(this, body.length - this.res.getWriteOffset())
+  }
+
+  /** All of it is with the other side, or nobody is there to take it. */
+  private sent(): void {
+    this.way.sending.delete(this)
+    this.way.unread.set(this, 0)
   }
 }
 
 class UwsPost extends UwsResponse implements Post {
   constructor(
     res: Uws.HttpResponse,
-    sending: Set<UwsResponse>,
+    way: WayBack,
     readonly contentType: string,
     readonly dryRun: boolean,
   ) {
-    super(res, sending)
+    super(res, way)
   }
 }
 
 /** The library's object for a socket, the same in every callback, with a property of ours: no call to look it up. */
 type OpenSocket = Uws.WebSocket<unknown> & { socket?: UwsSocket }
 
-class UwsSocket implements Socket {
+/** What the library says of a message that it was given: it is with the kernel, it waits, or it is dropped. */
+const Sent = { gone: 1, dropped: 2 } as const
+
+class UwsSocket implements Socket, Sending {
   /** uWebSockets.js does not ask clients for certificates. */
   readonly peer = null
   closed = false
 
-  constructor(readonly ws: Uws.WebSocket<unknown>) {}
+  constructor(
+    readonly ws: Uws.WebSocket<unknown>,
+    private readonly unread: Unread,
+  ) {}
 
   reply(message: Uint8Array): void {
-    this.ws.send(message, true)
+    this.sent(this.ws.send(message, true))
   }
 
   replyText(text: string): void {
-    if (!this.closed) this.ws.send(text, false)
+    if (!this.closed) this.sent(this.ws.send(text, false))
   }
 
   cork(send: () => void): void {
     this.ws.cork(send)
+  }
+
+  drop(): void {
+    // Not within a callback of the library; and no close frame: it would wait behind all that is not read.
+    setImmediate(() => this.closed || this.ws.close())
+  }
+
+  private sent(how: number): void {
+    if (how === Sent.gone) return
+    // The library itself stops reading, which a client that keeps sending does not notice.
+    if (how === Sent.dropped) this.drop()
+    else this.unread.set(this, this.ws.getBufferedAmount())
   }
 }
