@@ -77,10 +77,12 @@ describe('a server that is well', () => {
     const { series, types } = await scrape()
     for (const [name, type] of Object.entries(families)) expect([name, types.get(name)]).toEqual([name, type])
     const count = (labels: string): number | undefined => series.get(`millrace_requests_total{${labels}}`)
-    expect(count('objective="crash",workflow="crash",version="1",rule="default",code="OK"')).toBe(20)
-    expect(count('objective="crash",workflow="crash",version="1",rule="default",code="FAILED_PRECONDITION"')).toBe(3)
-    expect(count('objective="",workflow="",version="0",rule="",code="NOT_FOUND"')).toBe(1)
-    expect(count('objective="",workflow="",version="0",rule="",code="INVALID_ARGUMENT"')).toBe(1)
+    expect(count('objective="crash",workflow="crash",version="1",rule="default",traffic="real",code="OK"')).toBe(20)
+    expect(
+      count('objective="crash",workflow="crash",version="1",rule="default",traffic="real",code="FAILED_PRECONDITION"'),
+    ).toBe(3)
+    expect(count('objective="",workflow="",version="0",rule="",traffic="real",code="NOT_FOUND"')).toBe(1)
+    expect(count('objective="",workflow="",version="0",rule="",traffic="real",code="INVALID_ARGUMENT"')).toBe(1)
     for (const stage of ['total', 'queue', 'facts', 'score'])
       expect(series.get(`millrace_request_seconds_count{workflow="crash",version="1",stage="${stage}"}`)).toBe(23)
     // 1 to 8 rows, two and a half times, and three of one row.

@@ -136,7 +136,7 @@ test('a failing canary is taken off, and no request fails but those that it fail
   const { series } = readMetrics((await served.admin('GET', '/metrics')).body.toString('utf8'))
   const counted = (rule: string, version: number, code: string): number | undefined =>
     series.get(
-      `millrace_requests_total{objective="price",workflow="price",version="${version}",rule="${rule}",code="${code}"}`,
+      `millrace_requests_total{objective="price",workflow="price",version="${version}",rule="${rule}",traffic="real",code="${code}"}`,
     )
   expect(counted('next', 2, 'INTERNAL')).toBe(tally.other.get('2 next INTERNAL'))
   expect(counted('default', 1, 'OK')).toBe(tally.ok + after.ok)

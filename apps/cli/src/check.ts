@@ -1,7 +1,7 @@
 import { compileRules, RulesError } from '@millrace/rules'
-import { repositoryRules } from '@millrace/server'
+import { enrichmentProblems, repositoryRules } from '@millrace/server'
 import { openWhenReady, type FactStore } from '@millrace/facts'
-import { describeColumn } from '@millrace/base'
+import { describeColumn, type AttributeSpec } from '@millrace/base'
 import { engines } from '@millrace/engine'
 import {
   EngineChecks,
@@ -38,9 +38,9 @@ export async function check(path: string | undefined, { json, engine }: CheckOpt
     for (const { engine, description } of others)
       if (isWrong(description)) problems.push(`${name}@${version} on ${engine}: ${description.reason}`)
   }
-  const rules = await compiled(repository)
-  problems.push(...rules.problems)
   const versions = checked.map(([first]) => first!.description)
+  const rules = await compiled(repository, versions)
+  problems.push(...rules.problems)
   const left = repository.versions.filter((_, v) => checks[v]!.length === 0)
   const notes = [
     ...left.map(({ name, version }) => `${name}@${version}: not run, its models are not for ${engine}`),
@@ -93,10 +93,16 @@ interface Compiled {
   readonly served: ReadonlySet<string> | null
 }
 
-async function compiled(repository: Repository): Promise<Compiled> {
+async function compiled(repository: Repository, versions: readonly VersionDescription[]): Promise<Compiled> {
   try {
-    const { routes } = compileRules(await repositoryRules(repository), repository.versions, 1)
-    return { problems: [], served: new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`)) }
+    const table = compileRules(await repositoryRules(repository), repository.versions, 1)
+    const { routes } = table
+    const problems = enrichmentProblems(table, (route) => {
+      const { workflow, version } = routes[route]!
+      return versions.find((one) => one.name === workflow && one.version === version)?.signature.context ?? []
+    })
+    if (problems.length > 0) throw new RulesError(problems)
+    return { problems, served: new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`)) }
   } catch (error) {
     const problems =
       error instanceof RulesError
@@ -157,6 +163,8 @@ function show(
       ['out', signature.outputs],
     ] as const)
       for (const column of columns) print(`         ${way.padEnd(4)} ${column.name}: ${describeColumn(column)}`)
+    for (const attribute of signature.context ?? [])
+      print(`         ${'read'.padEnd(4)} context.${attribute.name}: ${describeAttribute(attribute)}`)
     for (const { engine, description, difference } of others)
       print(
         `         ${paint(description.state === 'ready' ? 'green' : 'red', 'on')}   ${engine}: ${outcome(description, difference)}`,
@@ -165,4 +173,8 @@ function show(
   for (const note of notes) print(`${paint('yellow', 'note')}  ${note}`)
   print(problems.length === 0 ? `\n${repository.path} is good` : '')
   for (const problem of problems) print(`${paint('red', 'wrong')} ${problem}`)
+}
+
+function describeAttribute({ kind, missing }: AttributeSpec): string {
+  return `${kind}, ${missing === null ? 'required' : `${JSON.stringify(missing)} where it is missing`}`
 }

@@ -40,7 +40,14 @@ const routes: Readonly<Record<string, Route>> = {
   'GET /metrics': async ({ supervisor }) => {
     const answered = await supervisor.snapshots('scrape')
     const counted = sumOf(supervisor.retired, supervisor.lastSnapshots)
-    const body = await metricsPage(answered, counted, supervisor.lanes, supervisor.restarts, supervisor.gpus)
+    const body = await metricsPage(
+      answered,
+      counted,
+      supervisor.lanes,
+      supervisor.restarts,
+      supervisor.gpus,
+      supervisor.tenantNames,
+    )
     return { status: 200, contentType: metricsContentType, body }
   },
   'GET /v2/health/live': () => Promise.resolve({ status: 200, body: { live: true } }),

@@ -6,6 +6,7 @@ import type { Caller } from './caller'
 import type { AnswerCounts, Mapping } from './mapping'
 import { PartialReply } from './partial-reply'
 import type { ServedVersion } from './served-version'
+import { noTenant, type TenantCounts } from './tenant-counts'
 import type { Versions } from './versions'
 
 /** The way back: every call is answered here, once, and counted. */
@@ -22,6 +23,7 @@ export class Answers {
     private readonly arena: Arena,
     private readonly versions: Versions,
     private readonly counts: AnswerCounts,
+    private readonly tenants: TenantCounts,
     /** The rules in force. */
     public mapping: Mapping,
   ) {
@@ -34,11 +36,13 @@ export class Answers {
     item: number,
     id: bigint,
     route: number,
+    traffic: number,
+    tenant: number,
     code: Code,
     message: string,
     resolved?: ResolvedMessage,
   ): void {
-    this.count(route, code)
+    this.count(route, code, traffic, tenant)
     if (caller.closed) return
     const routed = route < 0 ? null : this.mapping.messages[route]!
     const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null, resolved }
@@ -46,8 +50,8 @@ export class Answers {
   }
 
   /** Counts an answer that is given elsewhere. */
-  count(route: number, code: Code): void {
-    this.counts.counts[(route < 0 ? 0 : this.mapping.countsAt[route]!) + code]!++
+  count(route: number, code: Code, traffic = 0, tenant = noTenant): void {
+    this.counted(route < 0 ? 0 : this.mapping.countsAt[route]!, traffic, tenant, code)
   }
 
   /** Answers the requests of a batch that ran, each caller's in one go. */
@@ -212,13 +216,18 @@ export class Answers {
     assert(caller !== null, 'a waiting call has a caller')
     const { countsAt, latencies } = calls.mapping[call]!
     const route = calls.route[call]!
-    this.counts.counts[countsAt[route]! + code]!++
+    this.counted(countsAt[route]!, calls.traffic[call]!, calls.tenant[call]!, code)
     // One that came too late took at least so long.
     if (latencies[route] !== null && (code === Code.OK || code === Code.DEADLINE_EXCEEDED))
       latencies[route]!.observe(this.nowUs - calls.receivedUs[call]!)
     const item = calls.item[call]!
     calls.answered(call)
     if (!caller.closed) caller.reply(reply, item, code)
+  }
+
+  private counted(begin: number, traffic: number, tenant: number, code: number): void {
+    this.counts.counts[begin + traffic * codeNames.length + code]!++
+    this.tenants.counts[tenant * codeNames.length + code]!++
   }
 
   private routeOf(call: number): RouteMessage {

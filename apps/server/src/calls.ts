@@ -28,6 +28,9 @@ export class Calls {
   rows = new Int32Array(0)
   /** Parts in batches that have not come back. */
   parts = new Int32Array(0)
+  /** Of its request: a `Traffic`, and its place among the tenants that are counted. */
+  traffic = new Uint8Array(0)
+  tenant = new Int32Array(0)
   /** 1 when timings are asked for. */
   timings = new Uint8Array(0)
   receivedUs = new Float64Array(0)
@@ -88,6 +91,8 @@ export class Calls {
     this.route = grown(this.route)
     this.rows = grown(this.rows)
     this.parts = grown(this.parts)
+    this.traffic = grown(this.traffic)
+    this.tenant = grown(this.tenant)
     this.timings = grown(this.timings)
     this.receivedUs = grown(this.receivedUs)
     this.deadlineUs = grown(this.deadlineUs)

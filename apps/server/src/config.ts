@@ -43,6 +43,7 @@ export interface Config {
   oversubscribe: 'no' | 'yes'
   transport: 'auto' | 'uws' | 'node'
   logLevel: string
+  metricsTenantsMax: number
   pools: PoolConfig[]
   /** Who sits where on this machine. */
   seating: Seating
@@ -183,6 +184,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     oversubscribe,
     transport: raw('MILLRACE_TRANSPORT') as Config['transport'],
     logLevel: str('LOG_LEVEL'),
+    metricsTenantsMax: num('METRICS_TENANTS_MAX'),
     pools,
     seating,
     warnings,

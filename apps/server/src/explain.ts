@@ -1,4 +1,4 @@
-import { codeNames } from '@millrace/base'
+import { codeNames, type Context } from '@millrace/base'
 import { explain, objectiveHash, type Decision, type Rules, type Step } from '@millrace/rules'
 import type { RequestMessage } from '@millrace/wire'
 
@@ -11,6 +11,8 @@ export interface ExplainedRequest {
   /** Why an override is refused; else null. */
   readonly refusal: { readonly code: string; readonly message: string } | null
   readonly rules: readonly Step[]
+  /** What workflows can see of it: with what enrichments set. */
+  readonly context: Context
 }
 
 /** Explains by the rules' own words what the table decides for a request. */
@@ -18,12 +20,13 @@ export function explainRequest(rules: Rules, request: RequestMessage, nowMs = Da
   const objective = objectiveOf(rules, request)
   const subject = request.subject === undefined ? null : String(request.subject)
   const { context = {}, override = null } = request
-  const { decision, refusal, steps } =
+  const explained =
     objective === null
-      ? { decision: null, refusal: null, steps: [] }
+      ? { decision: null, refusal: null, steps: [], context }
       : explain(rules, { objective, subject, context, override, nowMs })
+  const { decision, refusal, steps } = explained
   const refused = refusal === null ? null : { code: codeNames[refusal.code]!, message: refusal.message }
-  const asked = { objective, subject, refusal: refused, rules: steps }
+  const asked = { objective, subject, refusal: refused, rules: steps, context: explained.context }
   if (decision === null) return { ...asked, decision }
   const at = decision.workflow.lastIndexOf('@')
   const workflow = decision.workflow.slice(0, at)

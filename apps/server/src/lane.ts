@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay, performance, type IntervalHistogram } from 'node:perf_hooks'
 import { Arena, Code, Refusal } from '@millrace/base'
 import { pinThread } from '@millrace/pool'
-import { parseRules } from '@millrace/rules'
+import { parseRules, RulesError, type RulesFile } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
 import { readRepository } from '@millrace/workflow'
 import type { Config } from './config'
@@ -157,7 +157,7 @@ export class Lane {
 
   /** Compiles rules and holds them for `map`. Throws a Refusal that names what this lane cannot serve. */
   prepare({ version, rules }: NumberedRules): void {
-    const routed = this.parts.versions.compile(parseRules(rules), version)
+    const routed = this.compiled(rules, version)
     const failed = new Set(
       routed.versions
         .map(({ description }) => description)
@@ -167,6 +167,15 @@ export class Lane {
     if (failed.size > 0)
       throw new Refusal(Code.FAILED_PRECONDITION, `not ready on lane ${this.parts.index}: ${[...failed].join('; ')}`)
     this.prepared = routed
+  }
+
+  private compiled(rules: RulesFile, version: number): Routed {
+    try {
+      return this.parts.versions.compile(parseRules(rules), version)
+    } catch (error) {
+      if (error instanceof RulesError) throw new Refusal(Code.FAILED_PRECONDITION, error.message)
+      throw error
+    }
   }
 
   /** Puts rules in force, prepared or not: the next request is decided by them. */

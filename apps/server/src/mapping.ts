@@ -1,11 +1,13 @@
-import { Buckets, codeNames } from '@millrace/base'
+import { Buckets, codeNames, trafficClasses } from '@millrace/base'
 import { rulesFor, runningCanaries, type Rules, type Table } from '@millrace/rules'
-import type { RouteMessage } from '@millrace/wire'
+import { standIn, type RouteMessage } from '@millrace/wire'
 import { routeHash } from './decisions'
+import type { Enriched } from './read-context'
 import { ReplyTemplates } from './reply-templates'
 import type { LaneVersion, Routed } from './versions'
 
-const codes = codeNames.length
+/** Counters of a label: by traffic class and code. */
+export const countersOfLabel = codeNames.length * trafficClasses.length
 
 /** Microseconds, 50 to 10 s: each bound is an eleventh more than the one before, fine enough to compare percentiles. */
 export const ratioBoundsUs: readonly number[] = Array.from({ length: 118 }, (_, i) => 50 * 1.11 ** i)
@@ -18,30 +20,30 @@ export interface AnswerLabel {
   readonly rule: string
 }
 
-/** Answers by what decided them and code, whatever rules were in force. */
+/** Answers by what decided them, traffic class and code, whatever rules were in force. */
 export class AnswerCounts {
-  /** `codes` for each label. */
-  counts = new Float64Array(codes)
+  /** `countersOfLabel` for each label. */
+  counts = new Float64Array(countersOfLabel)
   /** What the first of them, of requests that were not routed, is followed by. */
   readonly labels: AnswerLabel[] = [{ objective: '', workflow: '', version: 0, rule: '' }]
   /** Microseconds, by begin, of labels whose times are compared. */
   readonly latencies = new Map<number, Buckets>()
   private readonly begins = new Map<string, number>()
 
-  /** Where a route's answers are counted: the index of its first code. */
+  /** Where a route's answers are counted: the index of its first counter. */
   begin({ objective, workflow, version, rule }: AnswerLabel): number {
     const key = JSON.stringify([objective, workflow, version, rule])
     const known = this.begins.get(key)
     if (known !== undefined) return known
-    const begin = this.labels.push({ objective, workflow, version, rule }) * codes - codes
+    const begin = (this.labels.push({ objective, workflow, version, rule }) - 1) * countersOfLabel
     this.begins.set(key, begin)
-    const grown = new Float64Array(begin + codes)
+    const grown = new Float64Array(begin + countersOfLabel)
     grown.set(this.counts)
     this.counts = grown
     return begin
   }
 
-  /** Where the times of answers are counted whose first code is at `begin`. */
+  /** Where the times of answers are counted whose first counter is at `begin`. */
   latency(begin: number): Buckets {
     const known = this.latencies.get(begin)
     if (known !== undefined) return known
@@ -62,6 +64,10 @@ export class Mapping {
   /** By route: what replies say about it. */
   readonly messages: readonly RouteMessage[]
   readonly templates: ReplyTemplates
+  /** By route. */
+  readonly enriched: readonly Enriched[]
+  /** Takes the enrichments of one request. */
+  readonly enriching: Int32Array
   /** By route: where its answers are counted. */
   readonly countsAt: Int32Array
   /** By route: where the times of its answers are counted; null where nobody compares them. */
@@ -80,6 +86,8 @@ export class Mapping {
       message: this.messages[route]!,
       signature: versions[route]!.description.signature,
     }))
+    this.enriched = table.routes.map(({ objective }, route) => enrichedOf(table, objective, versions[route]!))
+    this.enriching = new Int32Array(table.enrichments.length)
     this.countsAt = Int32Array.from(table.routes, (route) => counts.begin(route))
     const compared = comparedRules(table.rules)
     this.latencies = table.routes.map(({ objective, rule }, route) =>
@@ -104,6 +112,14 @@ export class Mapping {
     this.routeHashes.forEach((hash, route) => this.routesByHash.set(hash, route))
     return this.routeHashes
   }
+}
+
+function enrichedOf({ enrichments }: Table, objective: string, { served }: LaneVersion): Enriched {
+  const specs = served?.intake.context?.specs ?? []
+  const sets = enrichments.map(({ objectives, set }) =>
+    specs.map(({ name }) => (objectives.includes(objective) && Object.hasOwn(set, name) ? standIn(set[name]!) : null)),
+  )
+  return sets.some((values) => values.some((value) => value !== null)) ? sets : null
 }
 
 /** By objective, the rules whose times a canary's `stop` compares: the canary and the default. */

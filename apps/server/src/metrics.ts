@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { GpuFigures } from './gpu-memory'
 import type { Retired } from './retired'
+import type { TenantNames } from './tenant-counts'
 import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 
 /*
@@ -22,17 +23,25 @@ export async function metricsPage(
   lanes: number,
   restarts: readonly number[],
   gpus: readonly GpuFigures[],
+  tenantNames: TenantNames,
 ): Promise<string> {
   const registry = new Registry()
 
   const requests = new Counter({
     name: 'millrace_requests_total',
-    help: 'Requests answered, by the rule that decided and by code; objective is empty for those refused before they were routed.',
-    labelNames: ['objective', 'workflow', 'version', 'rule', 'code'],
+    help: 'Requests answered, by the rule that decided, the traffic class and the code; objective is empty for those refused before they were routed.',
+    labelNames: ['objective', 'workflow', 'version', 'rule', 'traffic', 'code'],
     registers: [registry],
   })
-  for (const { objective, workflow, version, rule, code, count } of counted.requests.values())
-    requests.inc({ objective, workflow, version, rule, code }, count)
+  for (const { count, ...labels } of counted.requests.values()) requests.inc(labels, count)
+  const tenants = new Counter({
+    name: 'millrace_tenant_requests_total',
+    help: 'Requests answered, by what they say their tenant is (MILLRACE_METRICS_TENANTS_MAX of them by name) and by code.',
+    labelNames: ['tenant', 'code'],
+    registers: [registry],
+  })
+  for (const { tenant, code, count } of counted.tenants.values())
+    tenants.inc({ tenant: tenantNames.of(tenant), code }, count)
 
   registerWhole(
     registry,

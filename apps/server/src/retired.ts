@@ -3,6 +3,7 @@ import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 /** Sums of counters, by a key of their labels. */
 export interface Retired {
   readonly requests: Map<string, LaneSnapshot['requests'][number]>
+  readonly tenants: Map<string, LaneSnapshot['tenants'][number]>
   readonly ruleLatencies: Map<string, LaneSnapshot['ruleLatencies'][number]>
   readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
   readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
@@ -27,6 +28,7 @@ export interface ThreadRestarts {
 export function emptyRetired(): Retired {
   return {
     requests: new Map(),
+    tenants: new Map(),
     ruleLatencies: new Map(),
     latencies: new Map(),
     batchRows: new Map(),
@@ -38,10 +40,12 @@ export function emptyRetired(): Retired {
 /** Adds everything that only ever grows. */
 export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
   for (const one of snapshot.requests)
-    merge(into.requests, [one.objective, one.workflow, one.version, one.rule, one.code], one, (a, b) => ({
+    merge(into.requests, [one.objective, one.workflow, one.version, one.rule, one.traffic, one.code], one, (a, b) => ({
       ...a,
       count: a.count + b.count,
     }))
+  for (const one of snapshot.tenants)
+    merge(into.tenants, [one.tenant, one.code], one, (a, b) => ({ ...a, count: a.count + b.count }))
   for (const one of snapshot.ruleLatencies)
     merge(into.ruleLatencies, [one.objective, one.workflow, one.version, one.rule], one, (a, b) => ({
       ...a,
@@ -73,6 +77,7 @@ export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
 export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Retired {
   const sum: Retired = {
     requests: new Map(retired.requests),
+    tenants: new Map(retired.tenants),
     ruleLatencies: new Map(retired.ruleLatencies),
     latencies: new Map(retired.latencies),
     batchRows: new Map(retired.batchRows),

@@ -3,6 +3,7 @@ import { admit, type Batch, type BatchQueue } from '@millrace/batch'
 import { lookUp, NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
 import {
   contextOf,
+  copyContext,
   copyInputs,
   describeFault,
   Flag,
@@ -13,6 +14,7 @@ import {
   RequestView,
   textAt,
   verifyRequest,
+  type ResolvedMessage,
 } from '@millrace/wire'
 import { Answers } from './answers'
 import { Calls } from './calls'
@@ -22,7 +24,9 @@ import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
 import { AnswerCounts, Mapping } from './mapping'
 import { observeBatch } from './pool-limits'
+import { readContext } from './read-context'
 import type { ServedVersion } from './served-version'
+import { TenantCounts } from './tenant-counts'
 import type { Routed, Versions } from './versions'
 
 /** What a subject's decimal digits are hashed from: a u64 has at most 20. */
@@ -53,6 +57,7 @@ export class Road implements BatchOwner {
   readonly calls: Calls
   readonly answers: Answers
   readonly counts = new AnswerCounts()
+  readonly tenants: TenantCounts
   /** No new work: the lane drains. */
   draining = false
   private readonly dispatcher: Dispatcher
@@ -77,8 +82,9 @@ export class Road implements BatchOwner {
   constructor(private readonly options: RoadOptions) {
     const { routed, versions, arena, config, pools } = options
     this.calls = new Calls(config.requestsInFlightMax)
+    this.tenants = new TenantCounts(config.metricsTenantsMax)
     const mapping = new Mapping(routed, this.counts)
-    this.answers = new Answers(this.calls, arena, versions, this.counts, mapping)
+    this.answers = new Answers(this.calls, arena, versions, this.counts, this.tenants, mapping)
     this.decisions = new Decisions(config.decisionKey, config.decisionSeconds)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, () => this.dispatch())
@@ -119,6 +125,9 @@ export class Road implements BatchOwner {
     if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.resolve(caller, item, route)
     if (!matchInputs(view, version.intake, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
+    const { context } = version.intake
+    if (context !== null && !readContext(view, mapping, route, context, view.traffic, matched))
+      return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
     const { rows } = matched
     if (rows > config.requestRowsMax)
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, this.tooManyRows(rows))
@@ -137,6 +146,8 @@ export class Road implements BatchOwner {
     calls.route[call] = route
     calls.rows[call] = rows
     calls.parts[call] = 0
+    calls.traffic[call] = view.traffic
+    calls.tenant[call] = this.tenant()
     calls.timings[call] = view.flags & Flag.Timings
     calls.receivedUs[call] = now
     calls.deadlineUs[call] = now + (view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000)
@@ -247,21 +258,39 @@ export class Road implements BatchOwner {
     const row = batch.rows
     const request = admit(batch, call, rows, from)
     const { layout } = queue
+    const { view, matched, words } = this
+    const { arena } = this.options
+    const heap = batch.offset + layout.heap
+    batch.traffic |= 1 << this.calls.traffic[call]!
     batch.heapUsed = copyInputs(
-      this.view,
+      view,
       version.intake,
-      this.matched,
-      this.options.arena.bytes,
-      this.words,
+      matched,
+      arena.bytes,
+      words,
       batch.offset,
       layout.inputs,
       from,
       rows,
       row,
       request,
-      batch.offset + layout.heap,
+      heap,
       batch.heapUsed,
     )
+    const { context } = version.intake
+    if (context !== null)
+      batch.heapUsed = copyContext(
+        view,
+        context,
+        matched,
+        arena.bytes,
+        words,
+        batch.offset,
+        layout.context,
+        request,
+        heap,
+        batch.heapUsed,
+      )
     this.calls.parts[call]!++
     this.dispatcher.rowsWaiting += rows
     return true
@@ -326,8 +355,22 @@ export class Road implements BatchOwner {
   }
 
   /** Answers what the view holds without running it. */
-  private atOnce(caller: Caller, item: number, route: number, code: Code, message: string): void {
-    this.answers.atOnce(caller, item, this.viewId(), route, code, message)
+  private atOnce(
+    caller: Caller,
+    item: number,
+    route: number,
+    code: Code,
+    message: string,
+    resolved?: ResolvedMessage,
+  ): void {
+    const { traffic } = this.view
+    this.answers.atOnce(caller, item, this.viewId(), route, traffic, this.tenant(), code, message, resolved)
+  }
+
+  /** Where the request that the view holds is counted. */
+  private tenant(): number {
+    const { words, tenantBegin, tenantLength } = this.view
+    return this.tenants.of(words, tenantBegin, tenantLength)
   }
 
   /** Answers what would answer. A decision is not made of another one: it would hold for ever. */
@@ -336,7 +379,7 @@ export class Road implements BatchOwner {
     const { workflow, version } = mapping.table.routes[route]!
     const decision = view.decisionLength > 0 ? null : this.decisions.sign(view, mapping, route)
     const resolved = { routingKey: routingKey(workflow, version), decision }
-    this.answers.atOnce(caller, item, this.viewId(), route, Code.OK, '', resolved)
+    this.atOnce(caller, item, route, Code.OK, '', resolved)
   }
 
   private refuseOverride(caller: Caller, item: number): void {

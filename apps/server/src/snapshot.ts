@@ -1,6 +1,7 @@
-import { codeNames, type Buckets } from '@millrace/base'
+import { codeNames, trafficClasses, type Buckets, type TrafficClass } from '@millrace/base'
 import type { Table } from '@millrace/rules'
 import type { LaneParts } from './lane'
+import { countersOfLabel } from './mapping'
 import type { PlacedDescription } from './placement'
 import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
@@ -31,9 +32,12 @@ export interface LaneSnapshot {
     readonly workflow: string
     readonly version: number
     readonly rule: string
+    readonly traffic: TrafficClass
     readonly code: string
     readonly count: number
   }[]
+  /** By what requests say their tenant is: empty for none, `other` for those without a place of their own. */
+  readonly tenants: readonly { readonly tenant: string; readonly code: string; readonly count: number }[]
   /** Microseconds, of rules whose times are compared: canaries that are stopped when they are slow, and defaults. */
   readonly ruleLatencies: readonly {
     readonly objective: string
@@ -103,12 +107,22 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
     objectives: objectivesOf(table),
     requests: Array.from(road.counts.counts)
       .map((count, i) => {
-        const label = road.counts.labels[Math.floor(i / codeNames.length)]!
-        return { ...label, code: codeNames[i % codeNames.length]!, count }
+        const label = road.counts.labels[Math.floor(i / countersOfLabel)]!
+        const traffic = trafficClasses[Math.floor(i / codeNames.length) % trafficClasses.length]!
+        return { ...label, traffic, code: codeNames[i % codeNames.length]!, count }
+      })
+      .filter(({ count }) => count > 0),
+    tenants: Array.from(road.tenants.counts)
+      .map((count, i) => {
+        return {
+          tenant: road.tenants.names[Math.floor(i / codeNames.length)]!,
+          code: codeNames[i % codeNames.length]!,
+          count,
+        }
       })
       .filter(({ count }) => count > 0),
     ruleLatencies: [...road.counts.latencies].map(([begin, buckets]) => {
-      return { ...road.counts.labels[begin / codeNames.length]!, histogram: histogramOf(buckets) }
+      return { ...road.counts.labels[begin / countersOfLabel]!, histogram: histogramOf(buckets) }
     }),
     latencies: served.flatMap((version) =>
       (

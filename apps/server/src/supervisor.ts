@@ -11,6 +11,7 @@ import type { Log } from './log'
 import { uwsProblem } from './open-transport'
 import { addRetired, emptyRetired, type Retired } from './retired'
 import type { LaneSnapshot } from './snapshot'
+import { TenantNames } from './tenant-counts'
 
 const backOffMs = { first: 100, most: 10_000 }
 /** A lane that served this long starts over with the first back-off. */
@@ -68,6 +69,8 @@ export class Supervisor {
   readonly retired: Retired = emptyRetired()
   /** Called each second, when the lanes were asked how they are. */
   onPolled: () => void = () => undefined
+  /** What the metrics name. */
+  readonly tenantNames: TenantNames
   private readonly slots: Slot[]
   private port = 0
   private nextId = 1
@@ -81,6 +84,7 @@ export class Supervisor {
     private readonly rules: () => NumberedRules,
     private readonly log: Log,
   ) {
+    this.tenantNames = new TenantNames(config.metricsTenantsMax)
     this.slots = Array.from({ length: config.lanes }, (_, index) => newSlot(index))
     this.polling = setInterval(() => void this.poll(), pollMs).unref()
     const gpus = config.pools.some(({ device }) => parseDevice(device).kind !== 'cpu')

@@ -137,6 +137,7 @@ export const variables: readonly Variable[] = [
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     'Least level logged.',
   ),
+  number('MILLRACE_METRICS_TENANTS_MAX', 100, 'tenants', 'Tenants that metrics name; the rest is other.', 0, 10000),
   { name: 'MILLRACE_POOLS', kind: 'list', default: 'cpu', unit: '', description: 'Names of the pools, by commas.' },
   text('MILLRACE_POOL_<NAME>_DEVICE', 'cpu', 'Device: cpu, cpu:0-3, cuda:0, cuda:0,1 (one for each lane), webgpu:0.'),
   {

@@ -1,9 +1,10 @@
 import type { Arena } from '@millrace/base'
 import type { Batch } from '@millrace/batch'
-import { compileRules, type Rules, type Table } from '@millrace/rules'
+import { compileRules, RulesError, type Rules, type Table } from '@millrace/rules'
 import type { Loaded } from '@millrace/worker'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
+import { enrichmentProblems } from './enrichment-kinds'
 import type { PlacedDescription, PoolState } from './placement'
 import { applyLimits } from './pool-limits'
 import { serveVersion, type ServedVersion } from './served-version'
@@ -57,12 +58,15 @@ export class Versions {
     return this.byIndex.get(batch.queue.id)!.served!
   }
 
-  /** Throws a RulesError with every version that is not here. */
+  /** Throws a RulesError with every version that is not here, and every enrichment that one cannot read. */
   compile(rules: Rules, rulesVersion: number): Routed {
     const { all } = this
     const named = all.map(({ description }) => description)
     const table = compileRules(rules, named, rulesVersion)
-    return { table, versions: table.routes.map(({ versionIndex }) => all[versionIndex]!) }
+    const versions = table.routes.map(({ versionIndex }) => all[versionIndex]!)
+    const problems = enrichmentProblems(table, (route) => versions[route]!.description.signature.context ?? [])
+    if (problems.length > 0) throw new RulesError(problems)
+    return { table, versions }
   }
 
   /**

@@ -17,7 +17,14 @@ export class FailureLog {
 
   constructor(private readonly writeLine: (line: string) => void) {}
 
-  write(workflow: string, phase: string, error: unknown, folder = ''): void {
+  /** @param about what else is known of what failed */
+  write(
+    workflow: string,
+    phase: string,
+    error: unknown,
+    folder = '',
+    about: Readonly<Record<string, unknown>> = {},
+  ): void {
     const key = `${workflow} ${phase}`
     const now = nowUs()
     const seen = this.seen.get(key)
@@ -33,6 +40,7 @@ export class FailureLog {
       workflow,
       phase,
       suppressed: seen?.suppressed ?? 0,
+      ...about,
       msg: `${workflow} failed in ${phase}: ${toldWithPlace(error, folder)}`,
       err: typeof stack === 'string' ? stack : String(error),
     }

@@ -1,5 +1,5 @@
-import type { Code, StringsWriter } from '@millrace/base'
-import { Header } from '@millrace/batch'
+import { trafficClasses, type Code, type Strings, type StringsWriter } from '@millrace/base'
+import { Header, type BatchColumns } from '@millrace/batch'
 import type { BatchSink, Phase } from '@millrace/workflow'
 import type { FailureLog } from './failure-log'
 
@@ -7,6 +7,7 @@ interface SlabAnswers {
   readonly header: Uint32Array
   readonly codes: Uint32Array
   readonly messages: StringsWriter
+  readonly context: BatchColumns['context']
 }
 
 const messageCharsMax = 300
@@ -41,6 +42,15 @@ export class SlabSink implements BatchSink {
   }
 
   failed(phase: Phase, error: unknown): void {
-    this.log.write(this.label, phase, error, this.folder)
+    this.log.write(this.label, phase, error, this.folder, whoseOf(this.slab))
   }
+}
+
+const tenantsMax = 10
+
+/** Whose requests a batch has: their traffic classes, and their tenants where the workflow reads them. */
+function whoseOf({ header, context }: SlabAnswers): { traffic: readonly string[]; tenants?: readonly string[] } {
+  const traffic = trafficClasses.filter((_, bit) => (header[Header.traffic]! & (1 << bit)) !== 0)
+  const tenants = context['tenant'] as Strings | undefined
+  return { traffic, ...(tenants && { tenants: [...new Set(tenants.toArray())].slice(0, tenantsMax) }) }
 }

@@ -13,12 +13,19 @@ export {
   type DTypeName,
 } from './dtype'
 export {
+  attributeFault,
+  attributeSpec,
   bytesPerRow,
   columnsMax,
   contextMax,
   describeColumn,
   elementsPerRow,
+  kindOf,
+  type AttributeKind,
+  type AttributeSpec,
+  type AttributeValue,
   type ColumnSpec,
+  type Context,
   type Signature,
 } from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
@@ -30,3 +37,4 @@ export { Arena } from './arena'
 export { Buckets, latencyBoundsUs, rowBounds } from './counters'
 export { Code, codeNames, codeOf, type CodeName } from './code'
 export { Refusal } from './refusal'
+export { Traffic, trafficClasses, trafficFault, type TrafficClass } from './traffic'

@@ -1,5 +1,6 @@
 import {
   Arena,
+  attributeSpec,
   denseArray,
   Strings,
   StringsWriter,
@@ -28,7 +29,13 @@ const columns = (prefix: string): fc.Arbitrary<ColumnSpec[]> =>
   fc
     .array(fc.oneof(denseColumn, text), { maxLength: 6 })
     .map((columns) => columns.map((column, c) => ({ ...column, name: `${prefix}${c}` })))
-const signature: fc.Arbitrary<Signature> = fc.record({ inputs: columns('in'), outputs: columns('out') })
+const context = fc
+  .array(fc.constantFrom('text' as const, 'number' as const, 'truth' as const), { minLength: 1, maxLength: 4 })
+  .map((kinds) => kinds.map((kind, i) => attributeSpec(`context ${i}`, kind, null)))
+const signature: fc.Arbitrary<Signature> = fc.record(
+  { inputs: columns('in'), outputs: columns('out'), context },
+  { requiredKeys: ['inputs', 'outputs'] },
+)
 
 interface Region {
   readonly what: string
@@ -56,6 +63,11 @@ function regionsOf(layout: Layout, rows: number): Region[] {
     ...signature.inputs.map(({ name, ...spec }, c) => ({
       what: name,
       begin: layout.inputs[c]!,
+      bytes: rows * slabBytesPerRow({ name, ...spec }),
+    })),
+    ...(signature.context ?? []).map(({ name, ...spec }, c) => ({
+      what: name,
+      begin: layout.context[c]!,
       bytes: rows * slabBytesPerRow({ name, ...spec }),
     })),
     ...signature.outputs.map(({ name, ...spec }, c) => ({
@@ -119,12 +131,13 @@ test('both threads see the same columns, each its own bytes of the block', () =>
         ['messages', slab.messages.spans],
         ['heap', slab.messages.heap],
       ]
-      for (const specs of [layout.signature.inputs, layout.signature.outputs])
+      const { inputs, context = [], outputs } = layout.signature
+      for (const specs of [inputs, context, outputs])
         for (const spec of specs) {
-          const column = slab.inputs[spec.name] ?? slab.outputs[spec.name]!
+          const column = slab.inputs[spec.name] ?? slab.context[spec.name] ?? slab.outputs[spec.name]!
           const n = spec.per === 'row' ? rows : requests
           if ('spans' in column) {
-            expect(column).toBeInstanceOf(specs === layout.signature.inputs ? Strings : StringsWriter)
+            expect(column).toBeInstanceOf(specs === outputs ? StringsWriter : Strings)
             expect(column.length).toBe(n)
             expect(column.heap.byteOffset).toBe(offset + layout.heap)
             views.push([spec.name, column.spans])

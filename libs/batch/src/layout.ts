@@ -15,11 +15,11 @@ import {
 /*
  * A slab is the block of shared memory that one batch lives in, from admission to reply.
  *
- *   | header | requestOf | codes | messages | input columns ... | output columns ... | heap ------------> |
- *     16 u32   u32 x rows  u32 x   2 u32 x    dense: rows x bytesPerRow, each 8-aligned   bytes of all ragged
- *                          rows    rows       ragged: [begin, length] u32 pairs            columns, to the end
+ *   | header | requestOf | codes | messages | inputs ... | context ... | outputs ... | heap ------------> |
+ *     16 u32   u32 x rows  u32 x   2 u32 x    dense: rows x bytesPerRow, 8-aligned       bytes of all ragged
+ *                          rows    rows       ragged: [begin, length] u32 pairs           columns, to the end
  *
- * The front thread writes header, requestOf and inputs and passes the slab on; the worker writes codes,
+ * The front thread writes header, requestOf, inputs and context and passes the slab on; the worker writes codes,
  * messages, outputs and the timings, and passes it back. Never both at once, so nothing here is atomic.
  */
 
@@ -41,6 +41,8 @@ export const Header = {
   rowsFit: 7,
   /** Times that the batch, or a part of it, did not fit the memory. */
   tooLarge: 8,
+  /** Bits of the traffic classes (`Traffic`) of its requests. */
+  traffic: 9,
 } as const
 
 const headerBytes = 64
@@ -54,6 +56,7 @@ export interface Layout {
   readonly codes: number
   readonly messages: number
   readonly inputs: Int32Array
+  readonly context: Int32Array
   readonly outputs: Int32Array
   /** Begin of the heap; it ends where the block ends. */
   readonly heap: number
@@ -69,9 +72,12 @@ export function layoutSlab(signature: Signature, rowsMax: number): Layout {
   const requestOf = place(4 * rowsMax)
   const codes = place(4 * rowsMax)
   const messages = place(8 * rowsMax)
-  const inputs = Int32Array.from(signature.inputs, (column) => place(rowsMax * slabBytesPerRow(column)))
-  const outputs = Int32Array.from(signature.outputs, (column) => place(rowsMax * slabBytesPerRow(column)))
-  return { signature, rowsMax, requestOf, codes, messages, inputs, outputs, heap: at }
+  const places = (columns: readonly ColumnSpec[]): Int32Array =>
+    Int32Array.from(columns, (column) => place(rowsMax * slabBytesPerRow(column)))
+  const inputs = places(signature.inputs)
+  const context = places(signature.context ?? [])
+  const outputs = places(signature.outputs)
+  return { signature, rowsMax, requestOf, codes, messages, inputs, context, outputs, heap: at }
 }
 
 /** Bytes of one row in a column's own place: the values when dense, begin and length when ragged. */
@@ -86,6 +92,8 @@ export interface BatchColumns {
   /** For each row, the request it belongs to: the index into `per: 'request'` columns. */
   readonly requestOf: Uint32Array
   readonly inputs: Readonly<Record<string, DenseArray | Strings>>
+  /** Attributes of the context, one value for each request. */
+  readonly context: Readonly<Record<string, DenseArray | Strings>>
   readonly outputs: Readonly<Record<string, DenseArray | StringsWriter>>
   /** Where the bytes of ragged outputs go. */
   readonly cursor: HeapCursor
@@ -108,16 +116,23 @@ export function openSlab(
   assert(rows <= layout.rowsMax && requests <= rows, `slab of ${rows} rows, ${requests} requests`)
   const heap = Buffer.from(memory as unknown as ArrayBuffer, offset + layout.heap, blockBytes - layout.heap)
   const cursor: HeapCursor = { used: header[Header.heapUsed]! }
-  const inputs: Record<string, DenseArray | Strings> = {}
-  layout.signature.inputs.forEach((column, c) => {
-    const n = column.per === 'row' ? rows : requests
-    const begin = offset + layout.inputs[c]!
-    inputs[column.name] = column.ragged
-      ? new Strings(new Uint32Array(memory, begin, 2 * n), heap, n, column.name)
-      : denseView(column.dtype as DenseDType, memory, begin, n * elements(column))
-  })
+  const open = (columns: readonly ColumnSpec[], places: Int32Array): Record<string, DenseArray | Strings> => {
+    const opened: Record<string, DenseArray | Strings> = {}
+    for (let c = 0; c < columns.length; c++) {
+      const column = columns[c]!
+      const n = column.per === 'row' ? rows : requests
+      const begin = offset + places[c]!
+      opened[column.name] = column.ragged
+        ? new Strings(new Uint32Array(memory, begin, 2 * n), heap, n, column.name)
+        : denseView(column.dtype as DenseDType, memory, begin, n * elements(column))
+    }
+    return opened
+  }
+  const { signature } = layout
+  const inputs = open(signature.inputs, layout.inputs)
+  const context = signature.context === undefined ? noColumns : open(signature.context, layout.context)
   const outputs: Record<string, DenseArray | StringsWriter> = {}
-  layout.signature.outputs.forEach((column, c) => {
+  signature.outputs.forEach((column, c) => {
     const n = column.per === 'row' ? rows : requests
     const begin = offset + layout.outputs[c]!
     if (!column.ragged) {
@@ -142,10 +157,13 @@ export function openSlab(
       cursor,
     ),
     inputs,
+    context,
     outputs,
     cursor,
   }
 }
+
+const noColumns: BatchColumns['context'] = Object.freeze({})
 
 function elements(column: ColumnSpec): number {
   return column.shape.reduce((product, n) => product * n, 1)

@@ -28,6 +28,9 @@ export function partOf(batch: BatchColumns, signature: Signature, begin: number,
     requests: endRequest - firstRequest,
     requestOf: batch.requestOf.slice(begin, end).map((request) => request - firstRequest),
     inputs: Object.fromEntries(signature.inputs.map((spec) => [spec.name, cut(spec, batch.inputs[spec.name]!)])),
+    context: Object.fromEntries(
+      (signature.context ?? []).map((spec) => [spec.name, cut(spec, batch.context[spec.name]!)]),
+    ),
     outputs: Object.fromEntries(signature.outputs.map((spec) => [spec.name, cut(spec, batch.outputs[spec.name]!)])),
     cursor: batch.cursor,
   }

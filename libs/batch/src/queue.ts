@@ -6,6 +6,8 @@ export class Batch {
   rows = 0
   requests = 0
   heapUsed = 0
+  /** Bits of the traffic classes of its requests. */
+  traffic = 0
   /** Begin of the slab in the arena, bytes. */
   offset = 0
   blockBytes = 0
@@ -81,7 +83,8 @@ export class BatchQueue {
     this.waitUs = options.waitUs
     this.outputShift = options.signature.outputs.some((column) => column.ragged) ? 1 : 0
     this.slabBytesMax = Math.min(options.slabBytesMax, arena.totalBytes)
-    const ragged = [...options.signature.inputs, ...options.signature.outputs].filter((column) => column.ragged).length
+    const { inputs, outputs, context = [] } = options.signature
+    const ragged = [...inputs, ...context, ...outputs].filter((column) => column.ragged).length
     const heapBytes = (rows: number): number => 1024 + rows * ragged * options.stringBytesPerRow
     let rowsMax = options.rowsMax
     let layout = layoutSlab(options.signature, rowsMax)
@@ -122,6 +125,7 @@ export class BatchQueue {
     batch.rows = 0
     batch.requests = 0
     batch.heapUsed = 0
+    batch.traffic = 0
     batch.offset = offset
     batch.blockBytes = this.arena.blockBytes(needed)
     batch.openedUs = nowUs
@@ -163,6 +167,7 @@ export class BatchQueue {
     this.words[header + Header.rows] = batch.rows
     this.words[header + Header.requests] = batch.requests
     this.words[header + Header.heapUsed] = batch.heapUsed
+    this.words[header + Header.traffic] = batch.traffic
     this.words[header + Header.rowsFit] = 0
     this.words[header + Header.tooLarge] = 0
     return batch

@@ -1,10 +1,9 @@
-import { codeNames, fnv1a64, Refusal, type U64 } from '@millrace/base'
+import { codeNames, fnv1a64, Refusal, type Context, type U64 } from '@millrace/base'
 import {
   decodeReply,
   decodeReplyList,
   encodeRequest,
   encodeRequestList,
-  type AttributeValue,
   type OverrideMessage,
   type ReplyMessage,
   type RouteMessage,
@@ -36,7 +35,7 @@ export interface ScoreRequest {
   readonly objective: string
   /** Who experiments allocate by. */
   readonly subject?: string | number | bigint
-  readonly context?: Readonly<Record<string, AttributeValue>>
+  readonly context?: Context
   readonly inputs: Readonly<Record<string, InputValue>>
   /** A version or a cell against the rules, for those whom they allow it; else rejected with PERMISSION_DENIED. */
   readonly override?: OverrideMessage

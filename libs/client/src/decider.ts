@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { codeNames } from '@millrace/base'
+import { codeNames, type Context } from '@millrace/base'
 import {
   advance,
   compileRules,
@@ -16,7 +16,7 @@ import {
   type RulesFile,
   type Table,
 } from '@millrace/rules'
-import type { AttributeValue, OverrideMessage, RouteMessage } from '@millrace/wire'
+import type { OverrideMessage, RouteMessage } from '@millrace/wire'
 import type { ClientTls } from './connection'
 import { ScoreError } from './score-error'
 
@@ -35,7 +35,7 @@ export interface DeciderOptions {
 export interface DeciderRequest {
   readonly objective: string
   readonly subject?: string | bigint | null
-  readonly context?: Readonly<Record<string, AttributeValue>>
+  readonly context?: Context
   readonly override?: OverrideMessage | null
 }
 

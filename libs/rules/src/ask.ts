@@ -1,5 +1,4 @@
-import { contextMax, fnv1a64, type U64 } from '@millrace/base'
-import type { AttributeValue } from './condition'
+import { contextMax, fnv1a64, type AttributeValue, type Context, type U64 } from '@millrace/base'
 import type { PlainOverride } from './override'
 import type { Ask } from './table'
 
@@ -41,7 +40,7 @@ export class PlainAsker implements Ask {
   set(
     objective: string,
     subject: string | bigint | null | undefined,
-    context: Readonly<Record<string, AttributeValue>>,
+    context: Context,
     override?: PlainOverride | null,
   ): this {
     this.end = 0

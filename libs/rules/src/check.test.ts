@@ -157,6 +157,21 @@ test.each<[string, object, RegExp]>([
     },
     /^\$\.overrides\[0\]\.experiments\[0\]: e is for none/,
   ],
+  [
+    'an enrichment of nothing',
+    { enrichments: [{ id: 'n', objectives: ['price'], set: {} }] },
+    /^\$\.enrichments\[0\]\.set: sets nothing/,
+  ],
+  [
+    'an enrichment of another kind than declared',
+    { enrichments: [{ id: 'n', objectives: ['price'], set: { country: 5 } }] },
+    /set\.country: is declared text, 5 is number/,
+  ],
+  [
+    'an enrichment of what the request says',
+    { enrichments: [{ id: 'n', objectives: ['price'], set: { traffic: 'test' } }] },
+    /set\.traffic: is what the request says/,
+  ],
   ['a limit of nothing', { limits: [{ id: 'l' }] }, /^\$\.limits\[0\]: limits nothing/],
 ])('%s is refused with its place', (_, parts, message) => {
   expect(problems(rules(parts))).toEqual(expect.arrayContaining([expect.stringMatching(message)]))

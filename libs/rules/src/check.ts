@@ -1,14 +1,7 @@
-import { kindOf, plainTest, testsOf, type PlainTest } from './condition'
+import { kindOf, type AttributeKind } from '@millrace/base'
+import { plainTest, testsOf, type PlainTest } from './condition'
 import { slotsMax } from './program'
-import {
-  attributesOf,
-  givenAttributes,
-  rulesSchema,
-  type AttributeKind,
-  type Condition,
-  type Rules,
-  type RulesFile,
-} from './rules'
+import { attributesOf, givenAttributes, rulesSchema, type Condition, type Rules, type RulesFile } from './rules'
 
 export class RulesError extends Error {
   /** @param problems each with its path in the file */
@@ -105,6 +98,17 @@ function problemsOf(rules: Rules): string[] {
     })
   }
   checkOverrides(rules, problems)
+  for (const [i, { set }] of (rules.enrichments ?? []).entries()) {
+    const path = `$.enrichments[${i}].set`
+    if (Object.keys(set).length === 0) problems.push(`${path}: sets nothing`)
+    for (const [name, value] of Object.entries(set)) {
+      const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined
+      if (Object.hasOwn(givenAttributes, name))
+        problems.push(`${path}.${name}: is what the request says; enrichments set other attributes`)
+      else if (kind !== undefined && kindOf(value) !== kind)
+        problems.push(`${path}.${name}: is declared ${kind}, ${JSON.stringify(value)} is ${kindOf(value)}`)
+    }
+  }
   for (const [i, limit] of (rules.limits ?? []).entries())
     if (limit.requests_per_second === undefined && limit.requests_in_flight === undefined)
       problems.push(`$.limits[${i}]: limits nothing: give requests_per_second or requests_in_flight`)

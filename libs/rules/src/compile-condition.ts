@@ -1,7 +1,7 @@
-import { murmur3 } from '@millrace/base'
+import { murmur3, type AttributeKind } from '@millrace/base'
 import { testsOf, type PlainTest } from './condition'
 import { If, nameSeed, textSeed } from './program'
-import type { AttributeKind, Condition } from './rules'
+import type { Condition } from './rules'
 
 const encoder = new TextEncoder()
 

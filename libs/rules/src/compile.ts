@@ -62,17 +62,19 @@ class Compiler {
   objective(objective: string, place: number): void {
     const { rules, program } = this
     // Literals and sets lie between the objectives: what is under way is written when it is whole.
-    const shadows = this.shadowRecords(objective)
-    const overrides = this.overrideRecords(objective)
+    const lists = [
+      this.shadowRecords(objective),
+      this.enrichmentRecords(objective),
+      this.overrideRecords(objective),
+    ] as const
     const records = this.decidingRecords(objective)
-    const shadowsAt = this.apart(shadows)
-    const overridesAt = this.apart(overrides)
+    const begins = lists.map((list) => this.apart(list))
     this.enter(objective, program.length)
     const asks = [...rulesFor(rules.conditions, objective), ...rulesFor(rules.experiments, objective)]
     const contexts = [...asks, ...rulesFor(runningCanaries(rules), objective)].some(
       (rule) => rule.when !== undefined || ('cell_from' in rule && rule.cell_from !== undefined),
     )
-    program.push(place, shadowsAt, overridesAt, contexts ? 1 : 0)
+    program.push(place, contexts ? 1 : 0, ...begins)
     this.write(records)
   }
 
@@ -85,6 +87,7 @@ class Compiler {
       objectives,
       routes: this.routes,
       shadows: this.shadows,
+      enrichments: this.rules.enrichments ?? [],
       ramps: this.ramps,
       attributesAt,
       attributeKinds: this.pool.kinds,
@@ -166,7 +169,16 @@ class Compiler {
       const path = `$.shadows[${rules.shadows!.indexOf(shadow)}].workflow`
       const index = this.shadow(path, shadow, objective)
       const end = bucketsOf(shadow.percent)
-      if (end > 0) this.when(records, shadow.when, () => records.add(Op.SHADOW, index, end - 1))
+      if (end > 0) this.when(records, shadow.when, () => records.add(Op.GATHER, index, end - 1))
+    }
+    return records
+  }
+
+  private enrichmentRecords(objective: string): Records {
+    const records = new Records()
+    for (const enrichment of rulesFor(this.rules.enrichments, objective)) {
+      const index = this.rules.enrichments!.indexOf(enrichment)
+      this.when(records, enrichment.when, () => records.add(Op.GATHER, index, 0))
     }
     return records
   }

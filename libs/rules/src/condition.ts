@@ -1,7 +1,5 @@
-import type { AttributeKind, AttributeTest, Condition } from './rules'
-
-export type AttributeValue = string | number | boolean
-export type Context = Readonly<Record<string, AttributeValue>>
+import { kindOf, type AttributeKind, type AttributeValue, type Context } from '@millrace/base'
+import type { AttributeTest, Condition } from './rules'
 
 /** One test of one attribute, its short forms written out. */
 export interface PlainTest {
@@ -44,10 +42,6 @@ export function valueOf(
 ): AttributeValue | undefined {
   const value = Object.hasOwn(context, name) ? context[name] : undefined
   return value !== undefined && kindOf(value) === kinds[name] ? value : undefined
-}
-
-export function kindOf(value: AttributeValue): AttributeKind {
-  return typeof value === 'string' ? 'text' : typeof value === 'number' ? 'number' : 'truth'
 }
 
 function passes(test: PlainTest, value: AttributeValue | undefined): boolean {

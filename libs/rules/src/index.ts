@@ -2,7 +2,6 @@ export { allocate, bucketOf, objectiveHash } from './allocate'
 export { PlainAsker } from './ask'
 export { defineRules, parseRules, RulesError, rulesOf } from './check'
 export { compileRules } from './compile'
-export type { AttributeValue, Context } from './condition'
 export { explain, shadowsOf, type Decision, type Explanation, type PlainAsk, type Step } from './interpret'
 export { murmur3Words } from './murmur3-words'
 export { refuseOverride, type PlainOverride } from './override'
@@ -15,11 +14,13 @@ export {
   versionsNamed,
   type Canary,
   type Condition,
+  type Enrichment,
   type Rules,
   type RulesFile,
 } from './rules'
 export {
   lookUp,
+  lookUpEnrichments,
   lookUpShadows,
   NoRoute,
   objectiveOf,

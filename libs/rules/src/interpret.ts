@@ -1,8 +1,17 @@
-import type { Refusal } from '@millrace/base'
+import type { Context, Refusal } from '@millrace/base'
 import { bucketOf, bucketsOf, cellOf, groupSalt, percentAt, shareSalt } from './allocate'
-import { describe, holds, valueOf, type Context } from './condition'
+import { describe, holds, valueOf } from './condition'
 import { askOverride, refuseOverride, type PlainOverride } from './override'
-import { attributesOf, rulesFor, workflowOf, type Canary, type Condition, type Experiment, type Rules } from './rules'
+import {
+  attributesOf,
+  rulesFor,
+  workflowOf,
+  type Canary,
+  type Condition,
+  type Enrichment,
+  type Experiment,
+  type Rules,
+} from './rules'
 
 /** A request as the rules see it, in plain values. */
 export interface PlainAsk {
@@ -26,8 +35,8 @@ export interface Decision {
 /** One rule that was asked, and what it said. */
 export interface Step {
   readonly rule: string
-  readonly kind: 'override' | 'condition' | 'holdout' | 'experiment' | 'canary' | 'default'
-  /** It decided; for a holdout: the subject is held out. */
+  readonly kind: 'override' | 'condition' | 'holdout' | 'experiment' | 'canary' | 'default' | 'enrichment'
+  /** It decided; of a holdout: the subject is held out; of an enrichment: it adds to the context. */
   readonly matched: boolean
   readonly reason: string
   /** Where the subject fell, 0 to 2^32 - 1, where that was looked at. */
@@ -43,6 +52,8 @@ export interface Explanation {
   readonly refusal: Refusal | null
   /** In the order in which they were asked. */
   readonly steps: readonly Step[]
+  /** What the workflow that was decided for can see. */
+  readonly context: Context
 }
 
 /**
@@ -51,7 +62,8 @@ export interface Explanation {
  */
 export function explain(rules: Rules, ask: PlainAsk): Explanation {
   const { objective } = ask
-  if (!Object.hasOwn(rules.objectives, objective)) return { decision: null, refusal: null, steps: [] }
+  if (!Object.hasOwn(rules.objectives, objective))
+    return { decision: null, refusal: null, steps: [], context: ask.context }
   const steps: Step[] = []
   let decision: Decision | null = null
   let refusal: Refusal | null = null
@@ -95,7 +107,30 @@ export function explain(rules: Rules, ask: PlainAsk): Explanation {
   for (const canary of rulesFor(rules.canaries, objective)) take(canaryStep(rules, canary, ask))
   const workflow = rules.objectives[objective]!.default
   take({ rule: 'default', kind: 'default', matched: true, reason: 'no rule before it decided', workflow })
-  return { decision, refusal, steps }
+  if (decision === null) return { decision, refusal, steps, context: ask.context }
+  return { decision, refusal, steps: [...steps, ...enrichmentSteps(rules, ask)], context: enriched(rules, ask) }
+}
+
+/** The enrichments of an objective whose conditions hold, in their order. */
+function enrichmentsOf(rules: Rules, ask: PlainAsk): readonly Enrichment[] {
+  return rulesFor(rules.enrichments, ask.objective).filter(({ when }) => missed(rules, when, ask) === null)
+}
+
+/** What an enrichment sets counts before what the request says; of several, the first. */
+function enriched(rules: Rules, ask: PlainAsk): Context {
+  const sets = enrichmentsOf(rules, ask).map(({ set }) => set)
+  return Object.assign({}, ask.context, ...sets.reverse()) as Context
+}
+
+function enrichmentSteps(rules: Rules, ask: PlainAsk): Step[] {
+  const having = enrichmentsOf(rules, ask)
+  return rulesFor(rules.enrichments, ask.objective).map((one) => {
+    const adds = Object.entries(one.set).map(([name, value]) => `${name}=${String(value)}`)
+    const why = one.when === undefined ? 'for every request' : `it holds: ${describe(one.when)}`
+    if (having.includes(one))
+      return { rule: one.id, kind: 'enrichment', matched: true, reason: `sets ${adds.join(', ')}; ${why}` }
+    return no(one.id, 'enrichment', missed(rules, one.when, ask)!)
+  })
 }
 
 /** The shadows of an objective whose conditions hold; a share of the requests is copied to each. */

@@ -1,4 +1,5 @@
-import { explain, parseRules, type Context, type PlainOverride } from './index'
+import type { Context } from '@millrace/base'
+import { explain, parseRules, type PlainOverride } from './index'
 
 const cells = ['control', 'treatment'].map((name) => ({ name, weight: 1, workflow: 'price@2' }))
 const rules = parseRules({

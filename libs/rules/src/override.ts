@@ -1,5 +1,5 @@
-import { Code, Refusal } from '@millrace/base'
-import { describe, holds, type Context } from './condition'
+import { Code, Refusal, type Context } from '@millrace/base'
+import { describe, holds } from './condition'
 import { attributesOf, experimentsWith, rulesFor, workflowOf, type Override, type Rules } from './rules'
 
 /** A version or a cell, asked for against the rules. */

@@ -3,9 +3,9 @@
  *
  *   [mask] [lo hi begin]...     objectives, open addressing by (lo ^ hi) & mask; begin 0 is an empty slot
  *   [mask] [hash literal slot]  attributes that conditions ask for, by hash & mask; literal 0 is empty
- *   [objective shadows overrides context] records
- *                               of one objective, its place in the file; `shadows`, `overrides`: where their records begin, or 0; `context`:
- *                               1 when a record that decides asks for an attribute
+ *   [objective context shadows enrichments overrides] records
+ *                               of one objective: its place in the file; 1 when a record that decides asks for an
+ *                               attribute; where the records of its shadows, enrichments and overrides begin, or 0
  *   [bytes words...]            literals: UTF-8 in little-endian words, the last one filled with zeros
  *   [mask] [hash literal]...    sets of texts, by hash & mask; literal 0 is empty
  *
@@ -27,8 +27,8 @@ export const Op = {
   WHEN: 5,
   /** [slot, default route, (literal, route)...]: an attribute that is there names the cell, which decides. */
   GIVEN: 6,
-  /** [shadow, last draw]: a request is copied when its draw is not above it. */
-  SHADOW: 7,
+  /** [index, last draw]: a shadow or an enrichment, for requests whose draw is not above it. */
+  GATHER: 7,
   /** [workflow, version, route]: decides where this version is asked for; the workflow is a literal. */
   VERSION: 8,
   /** [cell, experiment, alone, route]: decides where this cell is asked for; `alone`: 1 when its name says which. */
@@ -54,6 +54,9 @@ export const If = {
   /** [slot] */
   PRESENT: 7,
 } as const
+
+/** Words of an objective before its records that decide, by their place. */
+export const Head = { OBJECTIVE: 0, CONTEXT: 1, SHADOWS: 2, ENRICHMENTS: 3, OVERRIDES: 4, WORDS: 5 } as const
 
 /** Seeds of the hashes of names and texts; any would do. */
 export const nameSeed = 0x6e616d65

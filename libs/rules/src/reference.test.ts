@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Context } from '@millrace/base'
 import { rulesSchema } from './rules'
 import { z } from 'zod'
 import {
@@ -11,7 +12,6 @@ import {
   parseRules,
   PlainAsker,
   rulesOf,
-  type Context,
   type PlainOverride,
   type RulesFile,
 } from './index'

@@ -1,3 +1,4 @@
+import type { AttributeKind } from '@millrace/base'
 import { z } from 'zod'
 
 /*
@@ -15,7 +16,7 @@ const workflow = z
   .regex(/^.+@[1-9][0-9]{0,8}$/, 'is not a workflow version, such as price@1')
   .describe('A workflow version, such as price@1.')
 
-const kind = z.enum(['text', 'number', 'truth'])
+const kind = z.enum(['text', 'number', 'truth'] satisfies AttributeKind[])
 const values = z.array(z.union([z.string(), z.number()])).min(1)
 
 const test = z
@@ -191,8 +192,8 @@ export type RulesFile = z.input<typeof rulesSchema>
 export type Experiment = NonNullable<Rules['experiments']>[number]
 export type Canary = NonNullable<Rules['canaries']>[number]
 export type Override = NonNullable<Rules['overrides']>[number]
+export type Enrichment = NonNullable<Rules['enrichments']>[number]
 export type Shadow = NonNullable<Rules['shadows']>[number]
-export type AttributeKind = z.infer<typeof kind>
 
 /** Attributes that every request has a place for: who asks, from where, and what for. */
 export const givenAttributes: Readonly<Record<string, AttributeKind>> = {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { RandomRules, versions } from '../test/random-rules'
 import {
   advance,
@@ -6,6 +7,7 @@ import {
   compileRules,
   explain,
   lookUp,
+  lookUpEnrichments,
   lookUpShadows,
   NoRoute,
   objectiveHash,
@@ -43,7 +45,7 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
       // One clock, that goes back as well: what a ramp set stays until it is told the time.
       const ask = { ...random.ask(), ...(i % 10 === 0 ? {} : { nowMs: 0 }) }
       advance(table, ask.nowMs)
-      const { decision, refusal, steps } = explain(rules, ask)
+      const { decision, refusal, steps, context } = explain(rules, ask)
       const at = indexOf(table, ask)
       const route = table.routes[at]
       const found = route && { workflow: `${route.workflow}@${route.version}`, rule: route.rule, cell: route.cell }
@@ -61,17 +63,25 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
       const expected = shadowsOf(rules, ask, draw)
       if (copied.join() !== expected.join())
         throw new Error(`seed ${run}: copied to ${copied.join()}, not to ${expected.join()}\n${JSON.stringify(ask)}`)
+      const sets = Array.from(into.subarray(0, lookUpEnrichments(table, asker, into)), (e) => table.enrichments[e]!.set)
+      const seenContext = route === undefined ? ask.context : Object.assign({}, ask.context, ...sets.reverse())
+      if (!isDeepStrictEqual(seenContext, context))
+        throw new Error(
+          `seed ${run}: ${JSON.stringify(seenContext)}, not ${JSON.stringify(context)}\n${JSON.stringify(ask)}`,
+        )
+      if (sets.length > 1) count('enrichments')
       count(route?.kind ?? (refusal === null ? 'unknown' : refusal.name))
       if (route?.kind === 'override' && route.cell !== null) count('override of a cell')
       if (copied.length > 0) count('shadow')
       if (steps.some((step) => step.kind === 'holdout' && step.matched)) count('holdout')
-      if (steps.filter((step) => step.matched && step.kind !== 'holdout').length !== (decision === null ? 0 : 1))
+      const deciding = steps.filter(({ matched, kind }) => matched && kind !== 'holdout' && kind !== 'enrichment')
+      if (deciding.length !== (decision === null ? 0 : 1))
         throw new Error(`seed ${run}: one step decides: ${JSON.stringify(steps)}`)
     }
   }
   // Each end of the road was met often.
   const decided = ['override', 'override of a cell', 'condition', 'experiment', 'canary', 'default', 'unknown']
-  for (const what of [...decided, 'PERMISSION_DENIED', 'INVALID_ARGUMENT', 'shadow', 'holdout'])
+  for (const what of [...decided, 'PERMISSION_DENIED', 'INVALID_ARGUMENT', 'shadow', 'holdout', 'enrichments'])
     expect([what, (seen.get(what) ?? 0) > cases / 1000]).toEqual([what, true])
 }, 600_000)
 

@@ -1,8 +1,9 @@
+import type { AttributeKind } from '@millrace/base'
 import { bind, equals, holdsAt, isText } from './match'
 import { murmur3Words } from './murmur3-words'
-import { Op } from './program'
+import { Head, Op } from './program'
 import type { Ramp } from './ramp'
-import type { AttributeKind, Rules, Shadow } from './rules'
+import type { Enrichment, Rules, Shadow } from './rules'
 
 export interface Route {
   readonly objective: string
@@ -34,6 +35,7 @@ export interface Table {
   readonly objectives: readonly string[]
   readonly routes: readonly Route[]
   readonly shadows: readonly ShadowRoute[]
+  readonly enrichments: readonly Enrichment[]
   readonly ramps: readonly Ramp[]
   /** Where the attributes lie in the program; 0 when no condition asks for one. */
   readonly attributesAt: number
@@ -87,15 +89,15 @@ export function lookUp(table: Table, ask: Ask): number {
   const { program } = table
   const begin = find(program, ask.objectiveLo, ask.objectiveHi)
   if (begin === 0) return NoRoute.UNKNOWN
-  if (ask.overrideKind !== 0) return overridden(table, ask, program[begin + 2]!)
-  if (program[begin + 3] === 1) bind(table, ask)
-  return run(table, ask, begin + 4)
+  if (ask.overrideKind !== 0) return overridden(table, ask, program[begin + Head.OVERRIDES]!)
+  if (program[begin + Head.CONTEXT] === 1) bind(table, ask)
+  return run(table, ask, begin + Head.WORDS)
 }
 
 /** The name of what is asked for, which a request may have by its hash alone; null when it is not known. */
 export function objectiveOf(table: Table, ask: Ask): string | null {
   const begin = find(table.program, ask.objectiveLo, ask.objectiveHi)
-  return begin === 0 ? null : table.objectives[table.program[begin]!]!
+  return begin === 0 ? null : table.objectives[table.program[begin + Head.OBJECTIVE]!]!
 }
 
 /**
@@ -106,12 +108,27 @@ export function objectiveOf(table: Table, ask: Ask): string | null {
  * @returns how many; no more than `into` takes
  */
 export function lookUpShadows(table: Table, ask: Ask, draw: number, into: Int32Array): number {
+  return gather(table, ask, Head.SHADOWS, draw, into)
+}
+
+/**
+ * The enrichments of a request, in their order: of several that set an attribute the first counts.
+ *
+ * @param into gets indices into `table.enrichments`
+ * @returns how many; no more than `into` takes
+ */
+export function lookUpEnrichments(table: Table, ask: Ask, into: Int32Array): number {
+  return gather(table, ask, Head.ENRICHMENTS, 0, into)
+}
+
+/** Those of a list of the objective, `head`, whose conditions hold. */
+function gather(table: Table, ask: Ask, head: number, draw: number, into: Int32Array): number {
   const { program } = table
   const begin = find(program, ask.objectiveLo, ask.objectiveHi)
-  if (begin === 0 || program[begin + 1] === 0) return 0
+  if (begin === 0 || program[begin + head] === 0) return 0
   if (table.attributesAt > 0) bind(table, ask)
   let count = 0
-  let at = program[begin + 1]!
+  let at = program[begin + head]!
   while (program[at] !== Op.END && count < into.length) {
     const next = at + program[at + 1]!
     if (program[at] === Op.WHEN) at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!

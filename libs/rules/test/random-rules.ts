@@ -1,5 +1,4 @@
-import { seededRandom } from '@millrace/base'
-import type { AttributeValue } from '../src/condition'
+import { seededRandom, type AttributeValue } from '@millrace/base'
 import type { PlainAsk } from '../src/interpret'
 import type { PlainOverride } from '../src/override'
 import type { Condition, RulesFile } from '../src/rules'
@@ -98,6 +97,12 @@ export class RandomRules {
                 percent: this.whole(0, 100),
               })),
             }),
+      })),
+      enrichments: this.list(3, () => ({
+        id: this.id(),
+        objectives: this.some(names, 1),
+        ...this.maybe(0.6, () => ({ when: this.condition(2) })),
+        set: { market: this.pick(texts), ...this.maybe(0.5, () => ({ score: this.pick([1, 2]) })) },
       })),
       overrides: this.list(3, () => {
         const own = this.some(names, 1)

@@ -1,5 +1,5 @@
 import { Builder, type Offset } from 'flatbuffers'
-import { Code, DType } from '@millrace/base'
+import { Code, DType, type AttributeValue } from '@millrace/base'
 import { Attribute } from './generated/attribute'
 import { AttributeKind } from './generated/attribute-kind'
 import { Column } from './generated/column'
@@ -13,7 +13,7 @@ import { Request } from './generated/request'
 import { RequestItem } from './generated/request-item'
 import { RequestList } from './generated/request-list'
 import { Timings } from './generated/timings'
-import type { AttributeValue, ReplyMessage, RequestMessage, WireColumn } from './message'
+import type { ReplyMessage, RequestMessage, WireColumn } from './message'
 
 /** The request as a FlatBuffer: a view whose begin is 8-aligned. */
 export function encodeRequest(request: RequestMessage): Uint8Array {

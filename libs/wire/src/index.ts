@@ -1,6 +1,7 @@
 // The road: in place, no accessor before the verifier.
 export { contextOf, describeFault, overrideOf, RequestView, textAt } from './request-view'
 export { ListView, verifyList, verifyRequest } from './verify'
+export { copyContext, matchContext, standIn, type ContextIntake, type StandIn } from './context-intake'
 export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } from './intake'
 export { Flag } from './generated/flag'
 export { httpStatus, codeTable } from './http-status'
@@ -14,7 +15,6 @@ export {
   dtypeName,
   raggedColumn,
   rowsOf,
-  type AttributeValue,
   type OverrideMessage,
   type ReplyMessage,
   type ResolvedMessage,

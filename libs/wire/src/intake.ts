@@ -1,4 +1,14 @@
-import { DType, describeColumn, dtypeBytes, dtypeNames, elementsPerRow, type Signature } from '@millrace/base'
+import {
+  contextMax,
+  DType,
+  describeColumn,
+  dtypeBytes,
+  dtypeNames,
+  elementsPerRow,
+  type Signature,
+} from '@millrace/base'
+import { contextIntakeOf, type ContextIntake, type StandIn } from './context-intake'
+import { copyBytes } from './copy-bytes'
 import { textAt, type RequestView } from './request-view'
 
 /** What the inputs of one workflow version must look like; made once, when it is mapped. */
@@ -11,6 +21,8 @@ export interface Intake {
   readonly bytesPerRow: Int32Array
   readonly perRequest: Uint8Array
   readonly ragged: Uint8Array
+  /** Null for a version that reads no attribute of the context. */
+  readonly context: ContextIntake | null
 }
 
 export function intakeOf(signature: Signature): Intake {
@@ -26,6 +38,7 @@ export function intakeOf(signature: Signature): Intake {
     ),
     perRequest: Uint8Array.from(inputs, (column) => (column.per === 'request' ? 1 : 0)),
     ragged: Uint8Array.from(inputs, (column) => (column.ragged ? 1 : 0)),
+    context: contextIntakeOf(signature.context ?? []),
   }
 }
 
@@ -35,8 +48,14 @@ export class Matched {
   rows = 0
   /** Bytes of all its ragged values, each column's padded to 8. */
   heapBytes = 0
+  /** Those of them that are texts of the context, which go with every part of the request. */
+  contextBytes = 0
   /** By declared column: the input of the request that carries it. */
   readonly input = new Int32Array(256)
+  /** By attribute that is read: its place in the request's context; -1: what stands in for it. */
+  readonly attribute = new Int32Array(contextMax)
+  /** By attribute that is read: a value that counts instead of the request's own, or null; set before `matchContext`. */
+  readonly standIn: (StandIn | null)[] = new Array<StandIn | null>(contextMax).fill(null)
   fault = ''
 }
 
@@ -95,6 +114,7 @@ export function matchInputs(view: RequestView, intake: Intake, out: Matched): bo
   if (view.inputCount !== count) return extra(out, view, intake)
   out.rows = rows < 0 ? 1 : rows
   out.heapBytes = heapBytes
+  out.contextBytes = 0
   if (out.rows > 0) return true
   out.fault = 'inputs: 0 rows; a request has at least one'
   return false
@@ -219,7 +239,7 @@ export function copyInputs(
   return heapUsed
 }
 
-/** Bytes of ragged values in rows `[fromRow, fromRow + rows)` and in the per-request columns, padded as `copyInputs` pads. */
+/** Bytes of ragged values in rows `[fromRow, fromRow + rows)`, in the per-request columns and the context, padded as `copyInputs` pads. */
 export function heapBytesOf(
   view: RequestView,
   intake: Intake,
@@ -227,7 +247,7 @@ export function heapBytesOf(
   fromRow: number,
   rows: number,
 ): number {
-  let bytes = 0
+  let bytes = matched.contextBytes
   for (let c = 0; c < intake.count; c++) {
     if (intake.ragged[c] === 0) continue
     const i = matched.input[c]!
@@ -239,21 +259,4 @@ export function heapBytesOf(
     bytes += (length + 7) & ~7
   }
   return bytes
-}
-
-/** Small whole words by a loop, all else by one memcpy: at 512 bytes both cost the same, but a view is garbage. */
-function copyBytes(
-  view: RequestView,
-  from: number,
-  length: number,
-  memory: Uint8Array,
-  memoryWords: Uint32Array,
-  to: number,
-): void {
-  if (length <= 512 && ((from | length | to) & 3) === 0) {
-    const source = from >>> 2
-    const target = to >>> 2
-    const n = length >>> 2
-    for (let w = 0; w < n; w++) memoryWords[target + w] = view.words[source + w]!
-  } else if (length > 0) memory.set(new Uint8Array(view.buffer as ArrayBuffer, view.base + from, length), to)
 }

@@ -5,6 +5,7 @@ import {
   dtypeNames,
   isRaggedDType,
   type CodeName,
+  type Context,
   type DenseArray,
   type DTypeName,
   type Strings,
@@ -21,8 +22,6 @@ export interface WireColumn {
   readonly offsets?: Uint32Array
 }
 
-export type AttributeValue = string | number | boolean
-
 /** A request as plain values; what `encodeRequest` takes. Fields mean what the schema says. */
 export interface RequestMessage {
   /** u64. */
@@ -31,7 +30,7 @@ export interface RequestMessage {
   readonly objective?: string | undefined
   readonly objectiveHash?: bigint | undefined
   readonly subject?: string | bigint | undefined
-  readonly context?: Readonly<Record<string, AttributeValue>> | undefined
+  readonly context?: Context | undefined
   readonly inputs?: readonly WireColumn[] | undefined
   /** Microseconds from arrival; 0 or absent: the server's default. */
   readonly deadlineUs?: number | undefined

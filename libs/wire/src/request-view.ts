@@ -1,5 +1,5 @@
-import { columnsMax, contextMax } from '@millrace/base'
-import type { AttributeValue, OverrideMessage } from './message'
+import { columnsMax, contextMax, type AttributeValue, type Context } from '@millrace/base'
+import type { OverrideMessage } from './message'
 
 /** Dimensions that a column's shape may have, rows first. */
 export const dimensionsMax = 8
@@ -47,6 +47,11 @@ export class RequestView {
   /** A length of 0: it has none. */
   decisionBegin = 0
   decisionLength = 0
+  /** A `Traffic`: the class that the context says, real where it says none. */
+  traffic = 0
+  /** What the context says; a length of 0: nothing. */
+  tenantBegin = 0
+  tenantLength = 0
   contextCount = 0
   readonly contextNameBegin = new Int32Array(contextMax)
   readonly contextNameLength = new Int32Array(contextMax)
@@ -87,7 +92,7 @@ export function textAt(view: RequestView, begin: number, length: number): string
 }
 
 /** The context in plain values; for messages and logs, not for the road. */
-export function contextOf(view: RequestView): Record<string, AttributeValue> {
+export function contextOf(view: RequestView): Context {
   const entries = Array.from({ length: view.contextCount }, (_, i): [string, AttributeValue] => {
     const name = textAt(view, view.contextNameBegin[i]!, view.contextNameLength[i]!)
     const number = view.contextNumber[i]!

@@ -1,4 +1,12 @@
-import { DType, seededRandom, Strings, type Signature } from '@millrace/base'
+import {
+  columnsMax,
+  contextMax,
+  DType,
+  seededRandom,
+  Strings,
+  type AttributeValue,
+  type Signature,
+} from '@millrace/base'
 import fc from 'fast-check'
 import { ByteBuffer } from 'flatbuffers'
 import { byTheBook, numbersOf, wholeOf } from '../test/by-the-book'
@@ -10,8 +18,7 @@ import { Flag } from './generated/flag'
 import { Override } from './generated/override'
 import { Request } from './generated/request'
 import { copyInputs, heapBytesOf, intakeOf, Matched, matchInputs, type Intake } from './intake'
-import { denseColumn, raggedColumn, type AttributeValue, type OverrideMessage, type RequestMessage } from './message'
-import { columnsMax, contextMax } from '@millrace/base'
+import { denseColumn, raggedColumn, type OverrideMessage, type RequestMessage } from './message'
 import { contextOf, describeFault, overrideOf, RequestView, textAt } from './request-view'
 import { ListView, overrideForms, verifyList, verifyRequest } from './verify'
 

@@ -1,5 +1,5 @@
-import { columnsMax, contextMax } from '@millrace/base'
-import { dimensionsMax, type RequestView } from './request-view'
+import { columnsMax, contextMax, trafficClasses, trafficFault } from '@millrace/base'
+import { dimensionsMax, textAt, type RequestView } from './request-view'
 
 /*
  * The verifier. FlatBuffers' JavaScript accessors trust every offset and length of a message, so a forged one reads
@@ -44,6 +44,8 @@ const OverrideField = { workflow: 0, version: 1, cell: 2, experiment: 3 } as con
 export function verifyRequest(buffer: ArrayBufferLike, base: number, length: number, out: RequestView): boolean {
   out.inputCount = 0
   out.contextCount = 0
+  out.traffic = 0
+  out.tenantLength = 0
   out.idLo = 0
   out.idHi = 0
   out.isList = false
@@ -172,9 +174,62 @@ function verifyContext(words: Uint32Array, length: number, out: RequestView): bo
     out.contextTextBegin[i] = text
     out.contextTextLength[i] = text > 0 ? words[(text >>> 2) - 1]! : 0
     out.contextNumber[i] = number > 0 ? f64(words, number) : 0
+    if (!verifyGiven(words, out, i)) return false
   }
   out.contextCount = count
   return true
+}
+
+/** Attributes that every request has a place for are texts, and the traffic class is one of those that there are. */
+function verifyGiven(words: Uint32Array, out: RequestView, i: number): boolean {
+  const nameLength = out.contextNameLength[i]!
+  if (nameLength !== 6 && nameLength !== 7) return true
+  const name = out.contextNameBegin[i]!
+  for (const given of givenNames) {
+    if (!isLiteral(words, name, nameLength, given)) continue
+    if (out.contextKind[i] !== 0) return fault(out, `context.${given.text}`, 'is a text in every request')
+    const begin = out.contextTextBegin[i]!
+    const length = out.contextTextLength[i]!
+    if (given === tenantName) {
+      out.tenantBegin = begin
+      out.tenantLength = length
+    } else if (given === trafficName) {
+      out.traffic = 0
+      while (out.traffic < trafficLiterals.length && !isLiteral(words, begin, length, trafficLiterals[out.traffic]!))
+        out.traffic++
+      if (out.traffic < trafficLiterals.length) continue
+      out.traffic = 0
+      return fault(out, 'context.traffic', trafficFault(textAt(out, begin, Math.min(length, 100))))
+    }
+  }
+  return true
+}
+
+interface Literal {
+  readonly text: string
+  readonly length: number
+  /** Filled with zeros. */
+  readonly words: Uint32Array
+}
+
+function literal(text: string): Literal {
+  const padded = Buffer.alloc((text.length + 3) & ~3, text.padEnd((text.length + 3) & ~3, '\0'), 'latin1')
+  return { text, length: text.length, words: new Uint32Array(new Uint8Array(padded).buffer) }
+}
+
+const tenantName = literal('tenant')
+const trafficName = literal('traffic')
+const givenNames = [tenantName, literal('origin'), trafficName]
+const trafficLiterals = trafficClasses.map(literal)
+
+/** Whether the text of `length` bytes at `begin` is the literal; what follows it in its last word does not count. */
+function isLiteral(words: Uint32Array, begin: number, length: number, literal: Literal): boolean {
+  if (length !== literal.length) return false
+  const whole = length >>> 2
+  const at = begin >>> 2
+  for (let w = 0; w < whole; w++) if (words[at + w] !== literal.words[w]) return false
+  const tail = length & 3
+  return tail === 0 || (words[at + whole]! & ((1 << (8 * tail)) - 1)) === literal.words[whole]
 }
 
 function verifyOverride(words: Uint32Array, length: number, out: RequestView): boolean {

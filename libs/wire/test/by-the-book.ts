@@ -24,7 +24,8 @@ export function wholeOf(view: RequestView): number[] {
   return [
     ...[view.idLo, view.idHi, view.objectiveBegin, view.objectiveLength, view.objectiveLo, view.objectiveHi],
     ...[view.subjectBegin, view.subjectLength, view.subjectIsNumber, view.subjectNumberLo, view.subjectNumberHi],
-    ...[view.deadlineUs, view.priority, view.flags, view.overrideKind],
+    ...[view.deadlineUs, view.priority, view.flags, view.traffic, view.tenantLength],
+    ...[view.tenantLength > 0 ? view.tenantBegin : 0, view.overrideKind],
     ...(view.overrideKind > 0 ? overrideNumbers(view) : []),
     ...[view.decisionBegin, view.decisionLength],
     ...[view.contextCount, ...context.flatMap((numbers) => [...numbers.subarray(0, view.contextCount)])],
@@ -111,6 +112,8 @@ function requestNumbers(view: DataView): number[] {
     return at === 0 ? 0 : view.getUint8(at)
   }
 
+  const asText = ([begin, bytes]: readonly [number, number]): string =>
+    Array.from({ length: bytes }, (_, b) => String.fromCharCode(view.getUint8(begin + b))).join('')
   /** Kind, name, version and experiment of an override. */
   const asked = (override: Table): number[] => {
     const [workflow, version, cell, experiment] = [
@@ -130,12 +133,20 @@ function requestNumbers(view: DataView): number[] {
   const priority = byte(root, 8)
   demand(priority <= 1)
 
+  let traffic = 0
+  let tenant: readonly [begin: number, bytes: number] = [0, 0]
   const [contextBegin, contextCount] = vector(root, 5, 4)
   demand(contextCount <= contextMax)
   const context = Array.from({ length: contextCount }, (_, i) => {
     const attribute = table(follow(contextBegin + 4 * i))
     const [name, kind, number] = [text(attribute, 0), byte(attribute, 1), attribute.field(3, 8)]
     demand(name[0] > 0 && kind <= 2)
+    const named = asText(name)
+    const said = asText(text(attribute, 2))
+    if (['tenant', 'origin', 'traffic'].includes(named)) demand(kind === 0)
+    if (named === 'tenant') tenant = text(attribute, 2)
+    if (named === 'traffic') traffic = ['real', 'test', 'synthetic', 'shadow'].indexOf(said)
+    demand(traffic >= 0)
     return [...name, kind, ...text(attribute, 2), number === 0 ? 0 : view.getFloat64(number, true)]
   })
 
@@ -155,8 +166,8 @@ function requestNumbers(view: DataView): number[] {
     Array.from({ length: numbers }, (_, n) => rows.map((row) => row[n]!)).flat()
   return [
     ...[...wide(root, 0), ...text(root, 1), ...wide(root, 2), ...text(root, 3)],
-    ...[root.field(4, 8) > 0 ? 1 : 0, ...wide(root, 4), word(root, 7), priority, word(root, 10), ...override],
-    ...vector(root, 11, 1),
+    ...[root.field(4, 8) > 0 ? 1 : 0, ...wide(root, 4), word(root, 7), priority, word(root, 10)],
+    ...[traffic, tenant[1], tenant[1] > 0 ? tenant[0] : 0, ...override, ...vector(root, 11, 1)],
     ...[contextCount, ...byNumber(context, 5)],
     ...[inputCount, ...byNumber(inputs, 9)],
     ...context.map((attribute) => attribute[5]!),

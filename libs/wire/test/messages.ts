@@ -1,4 +1,4 @@
-import { DType, dtypeBytes, elementsPerRow, type ColumnSpec, type DTypeName } from '@millrace/base'
+import { DType, dtypeBytes, elementsPerRow, trafficClasses, type ColumnSpec, type DTypeName } from '@millrace/base'
 import fc from 'fast-check'
 import type { Intake } from '../src/intake'
 import type { RequestMessage, WireColumn } from '../src/message'
@@ -35,7 +35,14 @@ export const requests: fc.Arbitrary<RequestMessage> = fc.record({
   objective: maybe(texts),
   objectiveHash: maybe(u64s),
   subject: maybe(fc.oneof(texts, u64s)),
-  context: maybe(entriesOf(fc.oneof(texts, fc.double(), fc.boolean()))),
+  context: maybe(
+    fc
+      .tuple(
+        entriesOf(fc.oneof(texts, fc.double(), fc.boolean())),
+        fc.record({ tenant: texts, origin: texts, traffic: fc.constantFrom(...trafficClasses) }, { requiredKeys: [] }),
+      )
+      .map(([said, given]) => ({ ...said, ...given })),
+  ),
   inputs: maybe(
     fc.oneof(
       { weight: 9, arbitrary: fc.array(columns, { maxLength: 4 }) },

@@ -1,16 +1,23 @@
 import {
+  attributeFault,
   Code,
   denseArray,
   describeColumn,
   DType,
   dtypeBytes,
   elementsPerRow,
+  kindOf,
   Refusal,
   Strings,
+  trafficClasses,
+  trafficFault,
+  type AttributeSpec,
   type ColumnSpec,
+  type Context,
   type DenseArray,
   type DenseDType,
   type DTypeName,
+  type TrafficClass,
 } from '@millrace/base'
 
 /*
@@ -29,6 +36,8 @@ export type ColumnValues = Readonly<Record<string, DenseArray | Strings>>
 export interface RequestColumns {
   readonly rows: number
   readonly inputs: ColumnValues
+  /** The attributes of its context that the workflow reads; left out: it reads none. */
+  readonly context?: ColumnValues
 }
 
 /**
@@ -66,6 +75,26 @@ export function columnsFromJson(specs: readonly ColumnSpec[], json: unknown): Re
   }
   // A request of columns per request alone is one row.
   return { rows: rows < 0 ? 1 : rows, inputs }
+}
+
+/**
+ * The attributes that a workflow reads, out of a request's context, as columns of one value.
+ *
+ * @throws Refusal INVALID_ARGUMENT naming an attribute that is missing or of another kind
+ */
+export function contextColumns(specs: readonly AttributeSpec[], context: Context): ColumnValues {
+  return Object.fromEntries(
+    specs.map((spec) => {
+      const said = Object.hasOwn(context, spec.name) ? context[spec.name]! : null
+      if (said !== null && kindOf(said) !== spec.kind) refuse(attributeFault(spec, kindOf(said)))
+      if (spec.name === 'traffic' && said !== null && !trafficClasses.includes(said as TrafficClass))
+        refuse(`context.traffic: ${trafficFault(String(said))}`)
+      const value = said ?? spec.missing
+      if (value === null) return refuse(attributeFault(spec, null))
+      if (typeof value === 'string') return [spec.name, Strings.of([value], spec.name)]
+      return [spec.name, typeof value === 'number' ? Float64Array.of(value) : Uint8Array.of(Number(value))]
+    }),
+  )
 }
 
 /** The JSON of output columns of one request; a column per request is its value, not a list of one. */

@@ -25,6 +25,7 @@ export class BatchContext {
   readonly requests: number
   readonly requestOf: Uint32Array
   readonly inputs: Readonly<Record<string, DenseArray | Strings | Lists>>
+  readonly context: BatchColumns['context']
   readonly outputs: Readonly<Record<string, DenseArray | StringsWriter>>
   readonly facts: Record<string, FactColumns> = {}
   readonly found: Record<string, Uint8Array> = {}
@@ -41,6 +42,7 @@ export class BatchContext {
     this.requests = columns.requests
     this.requestOf = columns.requestOf
     this.inputs = lists.length === 0 ? columns.inputs : withLists(columns.inputs, lists)
+    this.context = columns.context
     // `outputs.score = scores` would be lost: it throws, and names the column.
     this.outputs = Object.freeze(columns.outputs)
   }

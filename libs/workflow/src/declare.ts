@@ -1,9 +1,9 @@
-import type { DenseArrays, DenseDType, DTypeName, Strings, StringsWriter } from '@millrace/base'
+import type { AttributeKind, DenseArrays, DenseDType, DTypeName, Strings, StringsWriter } from '@millrace/base'
 import type { ModelFormat, Tensor, TensorDType, TensorSpec } from '@millrace/engine'
 import type { Lists } from './lists'
 
 /*
- * The words a workflow file is written with: column, field, fact, onnx, tfjs, savedModel. Each returns plain
+ * The words a workflow file is written with: column, attribute, field, fact, onnx, tfjs, savedModel. Each returns plain
  * data whose type remembers what was declared, so that `defineWorkflow` can type the whole-batch functions.
  */
 
@@ -68,6 +68,37 @@ export type OutputArray<C extends Column> =
         ? DenseArrays[D]
         : never
     : never
+
+/** The value of an attribute, as a default is written. */
+export interface AttributeValues {
+  readonly text: string
+  readonly number: number
+  readonly truth: boolean
+}
+
+/** An attribute of the request's context; its name is its key in `context`. */
+export interface Attribute<K extends AttributeKind = AttributeKind> {
+  readonly kind: K
+  /** Null: a request without it is refused. */
+  readonly missing: AttributeValues[K] | null
+}
+
+/**
+ * Declares an attribute of the context that the workflow reads: `attribute('text')`, `attribute('number', { missing: 0 })`.
+ * A request that does not have it is refused (INVALID_ARGUMENT), or gets `missing`; one of another kind is refused.
+ */
+export function attribute<K extends AttributeKind>(
+  kind: K,
+  options?: { readonly missing: AttributeValues[K] },
+): Attribute<K> {
+  return { kind, missing: options?.missing ?? null }
+}
+
+export type Attributes = Readonly<Record<string, Attribute>>
+
+/** What `batch.context.<name>` is, one value for each request: Strings, Float64Array, or Uint8Array of 0 and 1. */
+export type AttributeArray<A extends Attribute> =
+  A extends Attribute<infer K> ? (K extends 'text' ? Strings : DenseArrays[K extends 'number' ? 'f64' : 'bool']) : never
 
 /** A field of a fact. */
 export interface Field<D extends DTypeName = DTypeName> {

@@ -1,4 +1,4 @@
-import { column, defineWorkflow, fact, field, onnx, tfjs } from './index'
+import { attribute, column, defineWorkflow, fact, field, onnx, tfjs } from './index'
 
 /*
  * The `@ts-expect-error` lines are the test of the types: `tsc -p tsconfig.test.json` fails when one of them
@@ -97,6 +97,50 @@ describe('defineWorkflow', () => {
         void carried.then
       },
     })
+  })
+
+  it('types the attributes of the context', () => {
+    const workflow = defineWorkflow({
+      inputs: { x: column('f32') },
+      outputs: { y: column('f32') },
+      context: {
+        country: attribute('text'),
+        age: attribute('number', { missing: 0 }),
+        kids: attribute('truth', { missing: false }),
+        traffic: attribute('text'),
+      },
+      postprocess({ rows, requestOf, context }) {
+        const country: string = context.country.at(requestOf[0]!)
+        const age: Float64Array = context.age
+        const kids: Uint8Array = context.kids
+        // @ts-expect-error not declared
+        void context.device
+        // @ts-expect-error a text has no elements
+        void context.country[0].length
+        void [rows, country, age, kids]
+      },
+    })
+    expect(
+      workflow.signature.context?.map(({ name, dtype, per, kind, missing }) => [name, dtype, per, kind, missing]),
+    ).toEqual([
+      ['country', 'string', 'request', 'text', null],
+      ['age', 'f64', 'request', 'number', 0],
+      ['kids', 'bool', 'request', 'truth', false],
+      // What a request that does not say it is.
+      ['traffic', 'string', 'request', 'text', 'real'],
+    ])
+    const declared = { inputs: { x: column('f32') }, outputs: {}, postprocess: (): void => undefined }
+    // @ts-expect-error another kind
+    expect(() => defineWorkflow({ ...declared, context: { age: attribute('number', { missing: '0' }) } })).toThrow(
+      'context.age: missing is "0", which is no number',
+    )
+    // @ts-expect-error no such kind
+    expect(() => defineWorkflow({ ...declared, context: { age: attribute('integer') } })).toThrow(
+      "context.age: is 'text', 'number' or 'truth', not 'integer'",
+    )
+    expect(() => defineWorkflow({ ...declared, context: { tenant: attribute('number') } })).toThrow(
+      'context.tenant: is a text in every request',
+    )
   })
 
   it('types several models by name, and their tensors both ways', () => {

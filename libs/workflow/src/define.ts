@@ -1,7 +1,19 @@
-import { DType, isRaggedDType, type Code, type ColumnSpec, type Signature } from '@millrace/base'
+import {
+  attributeSpec,
+  contextMax,
+  DType,
+  isRaggedDType,
+  kindOf,
+  type AttributeSpec,
+  type Code,
+  type ColumnSpec,
+  type Signature,
+} from '@millrace/base'
 import { Derived, type DerivedColumn, type Fill } from './derived'
 import { FactColumns } from './fact-columns'
 import type {
+  AttributeArray,
+  Attributes,
   Fact,
   Field,
   FieldArray,
@@ -20,12 +32,19 @@ import type {
 } from './declare'
 
 /** A batch as workflow code sees it: whole columns, no call per row. Valid until the function (or its promise) ends. */
-export interface Batch<I extends InputColumns, O extends OutputColumns, F extends Readonly<Record<string, Fact>>> {
+export interface Batch<
+  I extends InputColumns,
+  O extends OutputColumns,
+  F extends Readonly<Record<string, Fact>>,
+  C extends Attributes = Record<never, never>,
+> {
   readonly rows: number
   readonly requests: number
   /** For each row, the request it belongs to: the index into columns and facts per request. */
   readonly requestOf: Uint32Array
   readonly inputs: { readonly [K in keyof I]: InputArray<I[K]> }
+  /** The attributes that are declared, one value for each request: `context.country.at(requestOf[row])`. */
+  readonly context: { readonly [K in keyof C]: AttributeArray<C[K]> }
   /** To be filled by `postprocess` (or `score`). Not zeroed: every element is written, or refused. */
   readonly outputs: { readonly [K in keyof O]: OutputArray<O[K]> }
   /** Rows of a refused request hold zeros and empty strings. */
@@ -59,9 +78,12 @@ export interface WorkflowDefinition<
   MO extends TensorDTypes,
   Carried,
   M extends ModelDeclarations,
+  C extends Attributes,
 > {
   readonly inputs: I
   readonly outputs: O
+  /** Attributes of the request's context that its functions read. */
+  readonly context?: C
   readonly facts?: F
   /** The one model of a workflow of preprocess, model, postprocess. */
   readonly model?: ModelDeclaration<MI, MO>
@@ -72,14 +94,14 @@ export interface WorkflowDefinition<
    * Columns and facts to model inputs, the whole batch at a time. What it returns is handed to `postprocess`.
    * Left out: input columns are the model inputs of the same names.
    */
-  preprocess?(batch: Batch<I, O, F>, into: Into<MI>): Carried | Promise<Carried>
+  preprocess?(batch: Batch<I, O, F, C>, into: Into<MI>): Carried | Promise<Carried>
   /** Model outputs to output columns. Left out: model outputs are the output columns of the same names. */
-  postprocess?(batch: Batch<I, O, F>, from: From<MO>, carried: Carried): void | Promise<void>
+  postprocess?(batch: Batch<I, O, F, C>, from: From<MO>, carried: Carried): void | Promise<void>
   /**
    * With `models`, in place of preprocess and postprocess: columns and facts to output columns, the whole batch at a
    * time, through any number of runs of the models.
    */
-  score?(batch: Batch<I, O, F>, models: RunModels<M>): void | Promise<void>
+  score?(batch: Batch<I, O, F, C>, models: RunModels<M>): void | Promise<void>
 }
 
 /** A fact as the road reads it. */
@@ -130,7 +152,8 @@ export function defineWorkflow<
   MO extends TensorDTypes = Record<never, never>,
   Carried = unknown,
   M extends ModelDeclarations = Record<never, never>,
->(definition: WorkflowDefinition<I, O, F, MI, MO, Carried, M>): Workflow {
+  const C extends Attributes = Record<never, never>,
+>(definition: WorkflowDefinition<I, O, F, MI, MO, Carried, M, C>): Workflow {
   const inputs = columnSpecs('inputs', definition.inputs)
   const outputs = columnSpecs('outputs', definition.outputs)
   for (const output of outputs)
@@ -142,9 +165,10 @@ export function defineWorkflow<
   const waitUs = definition.batch?.waitUs ?? 0
   if (!(waitUs >= 0 && waitUs <= 1_000_000)) throw new Error(`batch.waitUs is ${waitUs}; it is from 0 to 1000000`)
   const models = modelsOf(definition)
+  const context = attributeSpecs(definition.context ?? {})
   return {
     millrace: 'workflow',
-    signature: { inputs, outputs },
+    signature: { inputs, outputs, ...(context.length > 0 && { context }) },
     facts: Object.entries(definition.facts ?? {}).map(([name, fact]) => factPlan(name, fact, inputs)),
     models,
     batchRowsMax: rowsMax,
@@ -192,6 +216,25 @@ function columnSpecs(where: string, columns: Readonly<Record<string, Omit<Column
       throw new Error(`${at}: shape is a list of positive integers, without the row dimension`)
     if (ragged && shape.length > 0) throw new Error(`${at}: a ragged column has no shape`)
     return { name, dtype, per, shape, ragged }
+  })
+}
+
+/** A request that says no traffic class is a real one. */
+const realTraffic = 'real'
+const given = ['tenant', 'origin', 'traffic']
+
+function attributeSpecs(attributes: Attributes): AttributeSpec[] {
+  const entries = Object.entries(attributes)
+  if (entries.length > contextMax)
+    throw new Error(`context: ${entries.length} attributes; a request carries at most ${contextMax}`)
+  return entries.map(([name, { kind, missing }]) => {
+    const at = `context.${name}`
+    if (!['text', 'number', 'truth'].includes(kind))
+      throw new Error(`${at}: is 'text', 'number' or 'truth', not '${kind as string}'`)
+    if (given.includes(name) && kind !== 'text') throw new Error(`${at}: is a text in every request, not a ${kind}`)
+    if (missing !== null && kindOf(missing) !== kind)
+      throw new Error(`${at}: missing is ${JSON.stringify(missing)}, which is no ${kind}`)
+    return attributeSpec(name, kind, missing ?? (name === 'traffic' ? realTraffic : null))
   })
 }
 

@@ -1,10 +1,10 @@
 import { engines as engineKinds } from '@millrace/engine'
 import type { VersionDescription, VersionFolder } from './description'
 import { Engines } from './engines'
-import { readGolden } from './golden'
+import { readGolden, runGolden } from './golden'
 import { loadVersion, modelFormats, type LoadContext } from './load'
 import type { LoadedVersion } from './loaded'
-import { runOffline, type OfflineAnswer } from './offline'
+import type { OfflineAnswer } from './offline'
 
 /** What came of a version on one engine. */
 export interface EngineCheck {
@@ -84,11 +84,8 @@ export class EngineChecks {
   }
 }
 
-async function goldenAnswers(version: LoadedVersion): Promise<OfflineAnswer[]> {
-  return runOffline(
-    version,
-    readGolden(version.folder.path).map(({ inputs }) => inputs),
-  )
+function goldenAnswers(version: LoadedVersion): Promise<OfflineAnswer[]> {
+  return runGolden(version, readGolden(version.folder.path))
 }
 
 /** `EngineCheck.difference` of answers, which are JSON. */

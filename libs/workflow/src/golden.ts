@@ -1,17 +1,19 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { codeNames, type CodeName } from '@millrace/base'
+import { codeNames, type CodeName, type Context } from '@millrace/base'
 import { z } from 'zod'
 import { columnsFromJson, columnsToJson } from './columns-json'
 import type { LoadedVersion } from './loaded'
 import { messageOf } from './message-of'
-import { runOffline, type OfflineAnswer } from './offline'
+import { runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
 
 /** A request with its expected answer. */
 export interface Golden {
   /** File and place in it, for messages. */
   readonly at: string
   readonly inputs: Readonly<Record<string, unknown>>
+  /** Attributes of its context. */
+  readonly context: Context
   /** The code that is expected; OK unless said. */
   readonly code: CodeName
   /** Expected columns; those left out are not compared. */
@@ -23,6 +25,7 @@ export interface Golden {
 const goldenSchema = z.array(
   z.strictObject({
     inputs: z.record(z.string(), z.unknown()),
+    context: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
     outputs: z.record(z.string(), z.unknown()).default({}),
     code: z.enum(codeNames as [CodeName, ...CodeName[]]).default('OK'),
     tolerance: z.number().min(0).default(1e-5),
@@ -63,19 +66,30 @@ export async function checkGolden(version: LoadedVersion, goldens: readonly Gold
     if (failure !== null) failures.push(failure)
   }
   if (failures.length > 0 || goldens.length < 2) return failures
-  const together = await runOffline(
-    version,
-    goldens.map((golden) => golden.inputs),
-  )
+  const together = await runGolden(version, goldens)
   return goldens.flatMap((golden, i) => {
     const failure = differs(version, golden, together[i]!)
     return failure === null ? [] : [`${failure} (in a batch with the others; alone it passes)`]
   })
 }
 
+/** What a version answers to golden requests. Rejects as `runOffline` does. */
+export function runGolden(
+  version: LoadedVersion,
+  goldens: readonly Golden[],
+  options: OfflineOptions = {},
+): Promise<OfflineAnswer[]> {
+  const contexts = goldens.map(({ context }) => context)
+  return runOffline(
+    version,
+    goldens.map(({ inputs }) => inputs),
+    { ...options, contexts },
+  )
+}
+
 async function alone(version: LoadedVersion, golden: Golden): Promise<string | null> {
   try {
-    const [answer] = await runOffline(version, [golden.inputs])
+    const [answer] = await runGolden(version, [golden])
     return differs(version, golden, answer!)
   } catch (error) {
     return `${golden.at}: ${messageOf(error)}`

@@ -1,11 +1,13 @@
 // For workflow files.
 export {
+  attribute,
   column,
   fact,
   field,
   onnx,
   savedModel,
   tfjs,
+  type Attribute,
   type Column,
   type Fact,
   type Field,
@@ -24,7 +26,7 @@ export { Vocabulary } from './steps/vocabulary'
 export { Code, Strings, StringsWriter } from '@millrace/base'
 
 // For those who load and run them.
-export { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns } from './columns-json'
+export { columnsFromJson, columnsToJson, contextColumns, type ColumnValues, type RequestColumns } from './columns-json'
 export type { BatchColumns } from '@millrace/batch'
 export type { BatchSink, Phase } from './context'
 export type { ModelDescription, VersionDescription, VersionFolder, VersionState } from './description'

@@ -39,7 +39,12 @@ export function memoryBatch(signature: Signature, parts: readonly Part[]): Batch
     requests: parts.length,
     requestOf,
     cursor,
-    inputs: Object.fromEntries(signature.inputs.map((spec) => [spec.name, gather(spec, parts, lengthOf(spec))])),
+    inputs: Object.fromEntries(
+      signature.inputs.map((spec) => [spec.name, gather(spec, parts, lengthOf(spec), inputsOf)]),
+    ),
+    context: Object.fromEntries(
+      (signature.context ?? []).map((spec) => [spec.name, gather(spec, parts, parts.length, contextOf)]),
+    ),
     outputs: Object.fromEntries(
       signature.outputs.map((spec) => {
         const n = lengthOf(spec)
@@ -103,12 +108,20 @@ export function join(specs: readonly ColumnSpec[], parts: readonly ColumnValues[
   )
 }
 
-function gather(spec: ColumnSpec, parts: readonly Part[], length: number): DenseArray | Strings {
+const inputsOf = ({ request }: Part): ColumnValues => request.inputs
+const contextOf = ({ request }: Part): ColumnValues => request.context!
+
+function gather(
+  spec: ColumnSpec,
+  parts: readonly Part[],
+  length: number,
+  columnsOf: (part: Part) => ColumnValues,
+): DenseArray | Strings {
   const rangeOf = (part: Part): readonly [number, number] => (spec.per === 'row' ? [part.begin, part.end] : [0, 1])
   if (spec.ragged)
     return Strings.of(
       parts.flatMap((part) => {
-        const column = part.request.inputs[spec.name] as Strings
+        const column = columnsOf(part)[spec.name] as Strings
         return bytesOf(column.spans, column.heap, ...rangeOf(part))
       }),
       spec.name,
@@ -118,7 +131,7 @@ function gather(spec: ColumnSpec, parts: readonly Part[], length: number): Dense
   let at = 0
   for (const part of parts) {
     const [begin, end] = rangeOf(part)
-    out.set((part.request.inputs[spec.name] as Float32Array).subarray(begin * width, end * width), at)
+    out.set((columnsOf(part)[spec.name] as Float32Array).subarray(begin * width, end * width), at)
     at += (end - begin) * width
   }
   return out

@@ -1,5 +1,5 @@
-import { Code, codeNames, Refusal, type CodeName } from '@millrace/base'
-import { columnsFromJson, columnsToJson, type ColumnValues, type RequestColumns } from './columns-json'
+import { Code, codeNames, Refusal, type CodeName, type Context } from '@millrace/base'
+import { columnsFromJson, columnsToJson, contextColumns, type ColumnValues, type RequestColumns } from './columns-json'
 import type { BatchSink, Phase } from './context'
 import type { LoadedVersion } from './loaded'
 import { join, memoryBatch, slice, type Part } from './memory-batch'
@@ -14,6 +14,8 @@ export type OfflineAnswer =
 export interface OfflineOptions {
   /** Rows of one batch; at most the version's own limit, which is the default. */
   readonly batchRows?: number
+  /** By request: its context; left out, and for requests beyond its end: none. */
+  readonly contexts?: readonly Context[]
 }
 
 /** A request with what became of it so far. */
@@ -36,7 +38,7 @@ export async function runOffline(
 ): Promise<OfflineAnswer[]> {
   const { signature } = version
   const rowsMax = Math.min(options.batchRows ?? version.rowsMax, version.rowsMax)
-  const jobs = requests.map((json) => parse(version, json))
+  const jobs = requests.map((json, i) => parse(version, json, options.contexts?.[i] ?? {}))
   for (const batch of batches(jobs, rowsMax)) await runJobs(version, batch)
   return jobs.map((job) =>
     job.refusal === null
@@ -49,11 +51,12 @@ interface JobPart extends Part {
   readonly job: Job
 }
 
-function parse(version: LoadedVersion, json: unknown): Job {
+function parse({ signature }: LoadedVersion, json: unknown, said: Context): Job {
   try {
-    const request = columnsFromJson(version.signature.inputs, json)
+    const request = columnsFromJson(signature.inputs, json)
     if (request.rows === 0) throw new Refusal(Code.INVALID_ARGUMENT, 'the request has no rows')
-    return { request, refusal: null, parts: [] }
+    const context = contextColumns(signature.context ?? [], said)
+    return { request: { ...request, context }, refusal: null, parts: [] }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     return { request: null, refusal: { code: error.code, message: error.message }, parts: [] }

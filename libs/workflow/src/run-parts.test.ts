@@ -74,6 +74,27 @@ test('rows of many requests, split where they may be, come back where they belon
   expect(answers).toEqual(named.map(([owner, x]) => answer(owner, x)))
 })
 
+test('each part sees the context of its requests', async () => {
+  const reading = workflow
+    .replace('import { column', 'import { attribute, column')
+    .replace(
+      'outputs: {',
+      "context: { who: attribute('text'), age: attribute('number', { missing: -1 }) },\n  outputs: {",
+    )
+    .replace('requestOf, inputs, outputs }', 'requestOf, inputs, context, outputs }')
+    .replace("'/' + inputs.tag.at(row)", "'/' + context.who.at(requestOf[row]) + '/' + context.age[requestOf[row]]")
+  const version = await load({ 'workflow.ts': reading, 'model.onnx': hungryModel(4) })
+  const rows = [1, 3, 9, 1, 2]
+  const answers = await runOffline(
+    version,
+    rows.map((n, i) => request(`${i}`, new Array<number>(n).fill(i))),
+    { contexts: rows.map((_, i) => ({ who: `person ${i}`, ...(i % 2 === 0 && { age: i }) })) },
+  )
+  expect(answers.map(({ outputs }) => outputs?.['text'])).toEqual(
+    rows.map((n, i) => new Array(n).fill(`${i}/person ${i}/${i % 2 === 0 ? i : -1}`)),
+  )
+})
+
 test('a row that is too large refuses its request, whichever part it is in, and no other', async () => {
   const version = await load({ 'workflow.ts': workflow, 'model.onnx': hungryModel(4) })
   const requests = [[1], [2, 3], [4, 5, -6, 7, 8, 9], [10, 11], [-12], [13, 14, 15, 16, 17]]

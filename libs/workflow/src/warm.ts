@@ -1,9 +1,8 @@
 import { denseArray, nowUs, type DenseDType } from '@millrace/base'
 import { isOutOfMemory, type Model } from '@millrace/engine'
 import { columnsFromJson } from './columns-json'
-import type { Golden } from './golden'
+import { runGolden, type Golden } from './golden'
 import type { LoadedVersion } from './loaded'
-import { runOffline } from './offline'
 
 /**
  * Runs batches of 1, 2, 4 .. rowsMax rows, so that the first real one of each size finds code compiled and memory
@@ -23,7 +22,7 @@ export async function warm(version: LoadedVersion, goldens: readonly Golden[], b
   ) {
     // What fits no more is known now: larger batches run in parts.
     if (rows > version.fitting.limit) break
-    if (goldens.length > 0) await runOffline(version, repeat(version, goldens, rows), { batchRows: rows })
+    if (goldens.length > 0) await runGolden(version, repeat(version, goldens, rows), { batchRows: rows })
     else
       try {
         await warmModel(version.model!, rows)
@@ -36,14 +35,14 @@ export async function warm(version: LoadedVersion, goldens: readonly Golden[], b
 }
 
 /** Golden requests, over and over, until they are `rows` rows or a few more. */
-function repeat(version: LoadedVersion, goldens: readonly Golden[], rows: number): unknown[] {
-  const requests: unknown[] = []
+function repeat(version: LoadedVersion, goldens: readonly Golden[], rows: number): Golden[] {
+  const repeated: Golden[] = []
   for (let i = 0, filled = 0; filled < rows; i++) {
-    const { inputs } = goldens[i % goldens.length]!
-    requests.push(inputs)
-    filled += rowsOf(version, inputs)
+    const golden = goldens[i % goldens.length]!
+    repeated.push(golden)
+    filled += rowsOf(version, golden.inputs)
   }
-  return requests
+  return repeated
 }
 
 /** At least 1: a golden request may be one that is refused. */

@@ -2,6 +2,7 @@ import { nowUs } from '@millrace/base'
 import { openLmdb } from '@millrace/facts'
 import {
   columnsFromJson,
+  contextColumns,
   Engines,
   loadVersion,
   memoryBatch,
@@ -15,7 +16,7 @@ import {
   type Part,
   type RequestColumns,
 } from '@millrace/workflow'
-import { madeUpRequests, type JsonInputs } from './made-up'
+import { madeUpContext, madeUpRequests, type JsonInputs } from './made-up'
 import { median } from './median'
 import type { Answer, Ask, Job, Loaded, Measured, MeasureAsk } from './protocol'
 
@@ -51,17 +52,22 @@ async function load(job: Job): Promise<Loaded | { failed: string }> {
   if (version === null) return { failed: description.reason! }
   const goldens = readGolden(folder.path).filter(({ code }) => code === 'OK')
   const golden = goldens.length > 0
+  const { inputs: specs, context: read = [] } = version.signature
   const json: readonly JsonInputs[] = golden
     ? goldens.map(({ inputs }) => inputs)
-    : madeUpRequests(version.signature.inputs, madeUpCount, job.seed)
-  bench = { version, requests: json.map((inputs) => columnsFromJson(version.signature.inputs, inputs)) }
+    : madeUpRequests(specs, madeUpCount, job.seed)
+  const contexts = json.map((_, i) => (golden ? goldens[i]!.context : madeUpContext(read)))
+  const requests = json.map((inputs, i): RequestColumns => {
+    return { ...columnsFromJson(specs, inputs), context: contextColumns(read, contexts[i]!) }
+  })
+  bench = { version, requests }
   return {
     models: description.models.filter(({ engine }) => engine === job.engine).map(({ name }) => name),
     formats: description.models.map(({ format }) => format),
     rowsMax: version.rowsMax,
     golden,
     tolerance: golden ? Math.max(...goldens.map(({ tolerance }) => tolerance)) : toleranceUsual,
-    answers: await runOffline(version, json),
+    answers: await runOffline(version, json, { contexts }),
   }
 }
 

@@ -1,4 +1,4 @@
-import { seededRandom, type ColumnSpec } from '@millrace/base'
+import { seededRandom, type AttributeSpec, type ColumnSpec, type Context } from '@millrace/base'
 
 /** A request as JSON: its columns by name. */
 export type JsonInputs = Readonly<Record<string, unknown>>
@@ -14,6 +14,12 @@ export function madeUpRequests(inputs: readonly ColumnSpec[], count: number, see
       }),
     ),
   )
+}
+
+/** What has no default in a context: an empty text, 0, false. */
+export function madeUpContext(specs: readonly AttributeSpec[]): Context {
+  const madeUp = { text: '', number: 0, truth: false } as const
+  return Object.fromEntries(specs.map(({ name, kind, missing }) => [name, missing ?? madeUp[kind]]))
 }
 
 const listLength = 8
