@@ -11,12 +11,15 @@ const demo = join(__dirname, '../../demo/repository')
  * The configuration of the environment; `--repository` before MILLRACE_REPOSITORY before the demo.
  *
  * @param machine what is known of a machine; else it is this one
+ * @param over variables that are so whatever the environment says
  */
 export function configuration(
   repository: string | undefined,
   machine: Pick<ConfigDefaults, 'topology' | 'memoryBytes'> = { topology: readTopology() },
+  over: Readonly<Record<string, string>> = {},
 ): Config {
-  const env = repository === undefined ? process.env : { ...process.env, MILLRACE_REPOSITORY: resolve(repository) }
+  const named = repository === undefined ? {} : { MILLRACE_REPOSITORY: resolve(repository) }
+  const env = { ...process.env, ...named, ...over }
   const defaults = { enginesFolder: enginesFolder(process.env), ...machine }
   return readConfig(env, { ...defaults, ...(existsSync(demo) ? { repository: demo } : {}) })
 }

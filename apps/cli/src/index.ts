@@ -10,6 +10,7 @@ import { explain, type ExplainOptions } from './explain'
 import { addFacts } from './facts/commands'
 import { newWorkflow, type NewWorkflowOptions } from './new-workflow'
 import { Exit, paint, UsageError } from './output'
+import { addPlan } from './plan/commands'
 import { pools, type PoolsOptions } from './pools'
 import {
   diffRules,
@@ -181,6 +182,7 @@ export function main(argv: readonly string[]): void {
     .action(async (options: BenchEnginesOptions) => exit(await benchEngines(options)))
 
   addFacts(program, exit)
+  addPlan(program, exit)
 
   for (const command of [...program.commands, ...rules.commands])
     // It asks a server, which may speak TLS and want to know who asks.

@@ -85,7 +85,7 @@ export const profileSchema = z.strictObject({
   worker: z.strictObject({
     batch_us: us.describe('CPU of a pool thread for a batch besides its service time: messages, waking.'),
   }),
-  wake_us: us.describe('From a message to a sleeping thread until that runs, its CPU not included.'),
+  wake_us: us.default(0).describe('Until a thread that sleeps is at work, its CPU for that not included.'),
   objectives: z
     .record(name, objective)
     .refine((one) => Object.keys(one).length > 0, 'is empty; measure one objective at least'),

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import type { Answer, Ask, Job, Loaded, Measured, MeasureAsk } from './protocol'
+import type { Answer, Ask, Job, Loaded, Measured, MeasureAsk, Profiled } from './protocol'
 
 /** `engine-process.ts`, compiled: the same from `src` and from `dist`. */
 const script = join(__dirname, '../../dist/bench-engines/engine-process.js')
@@ -29,6 +29,10 @@ export class Contestant {
 
   async measure(ask: MeasureAsk): Promise<Measured> {
     return (await this.ask({ ask: 'measure', ...ask })) as Measured
+  }
+
+  async profile(ask: MeasureAsk): Promise<Profiled> {
+    return (await this.ask({ ask: 'profile', ...ask })) as Profiled
   }
 
   end(): void {

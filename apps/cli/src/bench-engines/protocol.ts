@@ -1,4 +1,6 @@
+import type { ColumnSpec } from '@millrace/base'
 import type { OfflineAnswer } from '@millrace/workflow'
+import type { JsonInputs } from './made-up'
 
 /** What is loaded in a process: one version, its models on `engine` where that takes them. */
 export interface Job {
@@ -15,7 +17,10 @@ export interface Job {
   readonly seed: number
 }
 
-export type Ask = { readonly ask: 'load'; readonly job: Job } | ({ readonly ask: 'measure' } & MeasureAsk)
+export type Ask =
+  | { readonly ask: 'load'; readonly job: Job }
+  | ({ readonly ask: 'measure' } & MeasureAsk)
+  | ({ readonly ask: 'profile' } & MeasureAsk)
 
 export interface MeasureAsk {
   readonly rows: number
@@ -24,6 +29,10 @@ export interface MeasureAsk {
 }
 
 export interface Loaded {
+  /** What the version takes. */
+  readonly inputs: readonly ColumnSpec[]
+  /** Requests that it was run with, as JSON. */
+  readonly requests: readonly JsonInputs[]
   /** Models that run on the engine, by name. */
   readonly models: readonly string[]
   /** Of all models. */
@@ -43,4 +52,18 @@ export interface Measured {
   readonly batches: number
 }
 
-export type Answer = { readonly failed: string } | Loaded | Measured
+/** How long batches took that nothing else on the machine interrupted, microseconds. */
+export interface Profiled {
+  readonly rows: number
+  readonly batches: number
+  readonly meanUs: number
+  readonly minUs: number
+  readonly p50Us: number
+  readonly p90Us: number
+  readonly p99Us: number
+  readonly p999Us: number
+  /** Batches that were interrupted and are not counted. */
+  readonly interrupted: number
+}
+
+export type Answer = { readonly failed: string } | Loaded | Measured | Profiled
