@@ -35,10 +35,12 @@ export class InProcessRoad {
     } as unknown as Pool
     const pools: RoadPool[] = [{ pool, interactive: [], bulk: [] }]
     const versions = new Versions(arena, config, pools)
-    versions.add(0, {
+    const folder = { name: 'mlp-64', version: 1, path: '', workflowFile: null }
+    const version = versions.add({ index: 0, folder, remark: null })
+    const description = {
       name: 'mlp-64',
       version: 1,
-      state: 'ready',
+      state: 'ready' as const,
       reason: null,
       signature,
       batchRowsMax: 512,
@@ -48,8 +50,8 @@ export class InProcessRoad {
       golden: null,
       warmed: false,
       loadMs: 0,
-      pools: [{ pool: 'none', device: 'cpu', state: 'ready', reason: null }],
-    })
+    }
+    versions.settle(version, [description])
     this.road = new Road({
       config,
       arena,

@@ -6,7 +6,7 @@ import { Header, layoutSlab } from '@millrace/batch'
 import type { Model } from '@millrace/engine'
 import { makeSeats } from '@millrace/pool'
 import type { RunTask } from '@millrace/worker'
-import { createHandler, startThread } from '@millrace/worker/in-process'
+import { createHandler, Thread } from '@millrace/worker/in-process'
 import { figure, median, table } from '../report'
 import { signature } from './fixtures'
 
@@ -23,9 +23,9 @@ export interface WorkerResult {
  */
 export async function benchWorker(batches: number): Promise<WorkerResult[]> {
   const arena = new Arena(1 << 20, 4096)
-  const thread = await startThread({
+  const thread = Thread.start({
     memory: arena.memory,
-    repository: join(__dirname, '../../repository'),
+    repository: '',
     device: 'cpu',
     seats: makeSeats([[]]),
     engines: [],
@@ -33,12 +33,13 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     facts: '',
     factsTimeoutMs: 100,
     memoryBytes: null,
-    workflows: [],
-    loaded: new SharedArrayBuffer(1),
   })
-  const version = thread.versions[0]!.loaded
-  const engine = timed(version.model!)
   const handler = createHandler(thread)
+  const entered = new Float64Array(new SharedArrayBuffer(24))
+  const path = join(__dirname, '../../repository/workflows/mlp-64/1')
+  await handler({ kind: 'load', version: 0, folder: { name: 'mlp-64', version: 1, path, workflowFile: null }, entered })
+  const version = thread.version(0)!.loaded
+  const engine = timed(version.model!)
   const results: WorkerResult[] = []
   for (const rows of [1, 128]) {
     const layout = layoutSlab(signature, 512)

@@ -2,7 +2,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openLog, startServer, type LaneSnapshot } from '@millrace/server'
 import { configuration } from './configuration'
-import { reloadOnChange } from './dev'
 import { paint, print, progress } from './output'
 
 /** Longest body that goes into the curl line itself. */
@@ -13,7 +12,7 @@ export async function serve({ repository, dev }: { repository?: string; dev?: bo
   const config = configuration(repository)
   const log = openLog(config.logLevel)
   progress(`loading ${config.repository} ...`)
-  const server = await startServer(config, log)
+  const server = await startServer(config, log, { dev: dev === true })
   const url = `${config.tlsCert === '' ? 'http' : 'https'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${server.port}`
   const [lane] = await server.snapshots()
   print(`${paint('bold', 'Millrace')} serves at ${paint('green', url)}`)
@@ -23,10 +22,7 @@ export async function serve({ repository, dev }: { repository?: string; dev?: bo
   if (lane !== undefined) printObjectives(lane)
   print(`\ntry:\n  ${curl(url, config.repository)}\n`)
 
-  if (dev === true) {
-    await reloadOnChange(server, config.repository, log)
-    progress(`watching ${config.repository}`)
-  }
+  if (dev === true) progress(`watching ${config.repository}: versions that change are loaded anew`)
 
   const stop = (signal: NodeJS.Signals): void => {
     // The second one is meant: whoever asks twice does not want to wait.

@@ -7,6 +7,7 @@ import { Code, codeOf, Refusal } from '@millrace/base'
 import { httpStatus, parseJson } from '@millrace/wire'
 import type { Config } from './config'
 import { httpLimits, isPlain } from './http-limits'
+import type { Lifecycle } from './lifecycle'
 import type { Log } from './log'
 import { metricsContentType, metricsPage } from './metrics'
 import { runningAgain, type Publisher } from './publisher'
@@ -30,9 +31,10 @@ interface Answer {
 }
 
 /** What a server is asked about. */
-interface Desk {
+export interface Desk {
   readonly supervisor: Supervisor
   readonly publisher: Publisher
+  readonly lifecycle: Lifecycle
 }
 type Route = (desk: Desk, req: IncomingMessage) => Promise<Answer> | Answer
 
@@ -59,10 +61,10 @@ const routes: Readonly<Record<string, Route>> = {
     const ready = reasons.length === 0
     return { status: ready ? 200 : 503, body: ready ? { ready } : { ready, reasons } }
   },
-  'GET /v1/workflows': async ({ supervisor }) => {
-    const [first] = await supervisor.snapshots()
-    return { status: 200, body: { workflows: first?.workflows ?? [] } }
-  },
+  'GET /v1/workflows': async ({ supervisor, lifecycle }) => ({
+    status: 200,
+    body: { workflows: lifecycle.workflows(await supervisor.snapshots()) },
+  }),
   'GET /v1/pools': async ({ supervisor }) => ({
     status: 200,
     body: { seating: supervisor.config.seating, lanes: await supervisor.seats() },
@@ -72,10 +74,12 @@ const routes: Readonly<Record<string, Route>> = {
     const lanes = (await supervisor.snapshots()).map(({ lane, rulesVersion }) => ({ lane, version: rulesVersion }))
     return { status: 200, body: { ...rules, ...made, version, lanes } }
   },
-  'POST /v1/rules': async ({ supervisor, publisher }, req) => {
+  'POST /v1/rules': async ({ lifecycle, publisher }, req) => {
     const { check, ...publish } = parsed(publishBody, await bodyOf(req))
-    if (check !== true) return put(publisher, () => publisher.publish(supervisor, publish))
-    await publisher.check(supervisor, publish.rules)
+    // What it names may be there since a moment ago.
+    lifecycle.look()
+    if (check !== true) return put(publisher, () => publisher.publish(lifecycle, publish))
+    await publisher.check(lifecycle, publish.rules)
     return { status: 200, body: { good: true } }
   },
   'GET /v1/rules/versions': ({ publisher }) => ({ status: 200, body: publisher.history().map(withoutRules) }),
@@ -83,9 +87,10 @@ const routes: Readonly<Record<string, Route>> = {
     status: 200,
     body: publisher.version(Number(pathOf(req).split('/').at(-1))),
   }),
-  'POST /v1/rules/rollback': async ({ supervisor, publisher }, req) => {
+  'POST /v1/rules/rollback': async ({ lifecycle, publisher }, req) => {
     const { version, author, note } = parsed(rollbackBody, await bodyOf(req))
-    return put(publisher, () => publisher.rollback(supervisor, version, author, note))
+    lifecycle.look()
+    return put(publisher, () => publisher.rollback(lifecycle, version, author, note))
   },
   'POST /v1/explain': async ({ supervisor }, req) => ({
     status: 200,
@@ -116,13 +121,7 @@ function withoutRules({ rules: _, ...entry }: RulesVersion): Omit<RulesVersion, 
 }
 
 /** Rejects when the port is taken. */
-export async function openAdmin(
-  config: Config,
-  supervisor: Supervisor,
-  publisher: Publisher,
-  log: Log,
-): Promise<Admin> {
-  const desk = { supervisor, publisher }
+export async function openAdmin(config: Config, desk: Desk, log: Log): Promise<Admin> {
   const serve = (req: IncomingMessage, res: ServerResponse): void => {
     // What follows in the same packet is read all the same.
     if (req.socket.destroyed || !isPlain(req)) return void req.socket.destroy()

@@ -12,6 +12,8 @@ export interface Config {
   adminHost: string
   adminPort: number
   repository: string
+  /** 0: it is read when the server starts, and when rules are published. */
+  repositoryPollMs: number
   /** Empty: `facts` in the repository. May hold a password. */
   facts: string
   factsTimeoutMs: number
@@ -61,6 +63,7 @@ export interface Config {
   /** Bytes of answers that the clients of a lane may leave unread. */
   unreadBytesMax: number
   deadlineMsDefault: number
+  publishWaitMs: number
   drainMs: number
   startTimeoutMs: number
 }
@@ -166,6 +169,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     adminPort: num('ADMIN_PORT'),
     repository: env['MILLRACE_REPOSITORY'] ?? defaults.repository ?? '',
     enginesFolder: env['MILLRACE_ENGINES_FOLDER'] ?? defaults.enginesFolder ?? '',
+    repositoryPollMs: num('REPOSITORY_POLL_MS'),
     stateFolder: str('STATE_FOLDER'),
     allowedOrigins: raw('MILLRACE_ALLOWED_ORIGINS') as string[],
     allowAnonymous: str('ALLOW_ANONYMOUS') as Config['allowAnonymous'],
@@ -200,6 +204,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
     facts: str('FACTS'),
     factsTimeoutMs: num('FACTS_TIMEOUT_MS'),
+    publishWaitMs: num('PUBLISH_WAIT_MS'),
     drainMs: num('DRAIN_MS'),
     startTimeoutMs: num('START_TIMEOUT_MS'),
   }

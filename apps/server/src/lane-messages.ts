@@ -1,25 +1,34 @@
 import type { RulesFile } from '@millrace/rules'
+import type { VersionFolder } from '@millrace/workflow'
 import type { Config } from './config'
+import type { Standing } from './lane-version'
+
+/** A version that lanes are to have. */
+export interface Wanted {
+  /** A number that no other version has or had: what lanes and their threads know it by. */
+  readonly index: number
+  readonly folder: VersionFolder
+  /** What is odd about its folder, for people; null when nothing is. */
+  readonly remark: string | null
+}
 
 /** From the supervisor to a lane. */
 export type ToLane =
-  /** With `replaces`, names as `name@version`, it says `loaded` when they are ready and waits for `listen`; else it fails. */
   | {
       readonly kind: 'start'
       readonly lane: number
       readonly config: Config
       readonly rules: NumberedRules
-      readonly replaces: readonly string[] | null
+      readonly versions: readonly Wanted[]
     }
-  | { readonly kind: 'listen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: Question; readonly request?: unknown }
   | { readonly kind: 'drain' }
 
 /**
- * `prepare` compiles the rules that come with it and refuses what this lane cannot serve; `map` puts what was prepared
- * in force.
+ * `want` has the lane load versions and let go of all others; it does not wait for that. `prepare` compiles the rules that
+ * come with it and refuses what this lane cannot serve; `map` puts what was prepared in force.
  */
-export type Question = 'snapshot' | 'scrape' | 'seats' | 'explain' | 'prepare' | 'map'
+export type Question = 'snapshot' | 'scrape' | 'seats' | 'explain' | 'want' | 'prepare' | 'map'
 
 export interface NumberedRules {
   readonly version: number
@@ -28,9 +37,10 @@ export interface NumberedRules {
 
 /** From a lane to its supervisor. */
 export type FromLane =
-  | { readonly kind: 'loaded' }
   | { readonly kind: 'ready'; readonly port: number }
   | { readonly kind: 'failed'; readonly message: string }
+  /** A version became ready, failed, or is gone. */
+  | { readonly kind: 'stands'; readonly standing: Standing }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   /** `code` is the name of a refusal's code, or INTERNAL. */
   | { readonly kind: 'no'; readonly id: number; readonly code: string; readonly message: string }

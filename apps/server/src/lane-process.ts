@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { Refusal } from '@millrace/base'
 import { pinProcess } from '@millrace/pool'
-import type { VersionDescription } from '@millrace/workflow'
 import { Lane } from './lane'
 import type { FromLane, Question, ToLane } from './lane-messages'
 import { openLog, type Log } from './log'
@@ -11,11 +10,9 @@ import { openLog, type Log } from './log'
 let lane: Lane | null = null
 let log: Log
 let ending = false
-let listen: () => void = () => undefined
 
 process.on('message', (message: ToLane) => {
   if (message.kind === 'start') void start(message)
-  else if (message.kind === 'listen') listen()
   else if (message.kind === 'drain') void end()
   else answer(message.id, message.what, message.request)
 })
@@ -25,17 +22,11 @@ process.on('disconnect', () => void end())
 process.on('SIGINT', () => undefined)
 process.on('SIGTERM', () => void end())
 
-async function start({ lane: index, config, rules, replaces }: ToLane & { kind: 'start' }): Promise<void> {
+async function start({ lane: index, config, rules, versions }: ToLane & { kind: 'start' }): Promise<void> {
   log = openLog(config.logLevel, { lane: index })
   try {
     await stayTogether(config.seating.lanes[index]!.cpus)
-    lane = await Lane.start(config, index, rules, log, async (descriptions) => {
-      if (replaces === null) return
-      mustBeReady(descriptions, replaces)
-      const told = new Promise<void>((resolve) => (listen = resolve))
-      tell({ kind: 'loaded' })
-      await told
-    })
+    lane = await Lane.start(config, index, rules, versions, log, (standing) => tell({ kind: 'stands', standing }))
     tell({ kind: 'ready', port: lane.port })
   } catch (error) {
     tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
@@ -53,14 +44,6 @@ async function stayTogether(cpus: readonly number[]): Promise<void> {
   await stat(__filename)
   const { error } = pinProcess(cpus)
   if (error !== null) log.warn(`the lane is not pinned: ${error}`)
-}
-
-/** Throws an Error that says why a version that was ready before is not now. */
-function mustBeReady(descriptions: readonly VersionDescription[], names: readonly string[]): void {
-  const failed = descriptions.flatMap(({ name, version, state, reason }) =>
-    state === 'failed' && names.includes(`${name}@${version}`) ? [`${name}@${version}: ${reason}`] : [],
-  )
-  if (failed.length > 0) throw new Error(failed.join('; '))
 }
 
 async function end(): Promise<void> {

@@ -3,18 +3,18 @@ import { Arena, Code, Refusal } from '@millrace/base'
 import { pinThread } from '@millrace/pool'
 import { parseRules, RulesError, type RulesFile } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
-import { readRepository } from '@millrace/workflow'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { RoadDoor } from './door'
 import { explainRequest } from './explain'
-import type { NumberedRules } from './lane-messages'
-import { describe, logPinning, logPlacement, openPool, type LanePool } from './lane-pools'
+import type { NumberedRules, Wanted } from './lane-messages'
+import { openPool, type LanePool } from './lane-pools'
 import { seatsOf, type LaneSeats } from './lane-seats'
+import type { LaneVersion, Standing } from './lane-version'
+import { Loader } from './loader'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
-import { place, type PlacedDescription } from './placement'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
@@ -33,6 +33,7 @@ export interface LaneParts {
   readonly config: Config
   readonly arena: Arena
   readonly versions: Versions
+  readonly loader: Loader
   readonly pools: readonly LanePool[]
   readonly road: Road
   readonly feed: RulesFeed
@@ -56,43 +57,57 @@ export class Lane {
   ) {}
 
   /**
-   * Loads the repository on every thread, opens the port and serves. Versions that fail are named in the snapshot;
-   * rejects when the lane itself cannot serve: rules that do not hold, a port that is taken, threads that do not start,
-   * and when `loaded`, which is called before the port is opened, does.
+   * Loads the versions on every thread, opens the port and serves. Versions that fail are named in the snapshot; rejects
+   * when the lane itself cannot serve: rules that do not hold, a port that is taken, threads that do not start.
+   *
+   * @param stands told of each version that is ready, failed or gone
    */
   static async start(
     config: Config,
     index: number,
     numbered: NumberedRules,
+    wanted: readonly Wanted[],
     log: Log,
-    loaded: (descriptions: readonly PlacedDescription[]) => Promise<void>,
+    stands: (standing: Standing) => void,
   ): Promise<Lane> {
-    const repository = readRepository(config.repository)
-    if (repository.versions.length === 0)
-      throw new Error(`there is nothing to serve: ${repository.problems.join('; ') || `${repository.path} is empty`}`)
-    for (const problem of repository.problems) log.warn(problem)
     const arena = new Arena(config.arenaBytes, slabBytesMin)
-    const pools = config.pools.map((_, p) => openPool(p, index, config, repository.versions.length, arena, log))
+    const roadPools: RoadPool[] = []
+    const pools: LanePool[] = []
+    const versions = new Versions(arena, config, roadPools)
+    for (const one of wanted) versions.add(one)
+    let lane: Lane | null = null
+    const loader = new Loader(versions, pools, {
+      settled: (version) => {
+        logStanding(version.describe(), log)
+        lane?.settled(version)
+        stands(version.describe())
+      },
+      needed: (version) => lane?.needs(version) === true,
+      gone: (version) => {
+        const { name, version: number } = version.folder
+        if (!versions.all.some(({ label }) => label === version.label)) lane?.parts.road.counts.release(name, number)
+        log.info({ workflow: name, version: number }, `${version.label} is gone`)
+        stands(version.describe())
+      },
+    })
+    for (let p = 0; p < config.pools.length; p++) {
+      const pool = openPool(p, index, config, arena, log, {
+        prepare: (thread) => loader.prepare(p, thread),
+        changed: () => loader.threadsChanged(),
+      })
+      pools.push(pool)
+      roadPools.push({ pool: pool.pool, interactive: [], bulk: [] })
+    }
     try {
-      const described = await inTime(
+      await inTime(
         config.startTimeoutMs,
         'the threads of the pools did not load the repository (MILLRACE_START_TIMEOUT_MS)',
-        Promise.all(pools.map(describe)),
+        Promise.all(pools.map(({ opened }) => opened)),
       )
-      described.forEach((threads, p) => logPinning(config.pools[p]!, threads, log))
-      const descriptions = place(config.pools, described)
-      logPlacement(descriptions, log)
-      const roadPools = pools.map(({ pool }): RoadPool => ({ pool, interactive: [], bulk: [] }))
-      const versions = new Versions(arena, config, roadPools)
-      descriptions.forEach((description, v) => versions.add(v, description))
+      // Also of versions that no pool takes.
+      loader.threadsChanged()
       const routed = versions.compile(parseRules(numbered.rules), numbered.version)
       const road = new Road({ config, arena, versions, routed, pools: roadPools })
-      const loadedOn = pools.map((pool) => pool.loaded)
-      for (const pool of pools)
-        pool.onReplaced = () => {
-          for (const version of versions.follow(loadedOn)) road.abandon(version)
-        }
-      await loaded(descriptions)
       const feed = new RulesFeed(numbered)
       const tls = tlsFilesOf(config, 'data')
       const transport = await openTransport(
@@ -112,19 +127,11 @@ export class Lane {
       pinFront(config, index, log)
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
-      const parts = {
-        index,
-        config,
-        arena,
-        versions,
-        pools,
-        road,
-        feed,
-        transport,
-        eventLoop,
-      }
-      return new Lane(parts, { ...routed, stopRamps: followRamps(routed.table) }, log)
+      const parts = { index, config, arena, versions, loader, pools, road, feed, transport, eventLoop }
+      lane = new Lane(parts, { ...routed, stopRamps: followRamps(routed.table) }, log)
+      return lane
     } catch (error) {
+      loader.stop()
       await Promise.all(pools.map(({ pool }) => pool.close()))
       throw error
     }
@@ -136,8 +143,9 @@ export class Lane {
 
   /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
-    const { road, transport, eventLoop, pools, config } = this.parts
+    const { road, transport, eventLoop, pools, config, loader } = this.parts
     road.draining = true
+    loader.stop()
     transport.stopListening()
     const end = performance.now() + config.drainMs
     await when(() => road.calls.waiting === 0, end)
@@ -158,12 +166,7 @@ export class Lane {
   /** Compiles rules and holds them for `map`. Throws a Refusal that names what this lane cannot serve. */
   prepare({ version, rules }: NumberedRules): void {
     const routed = this.compiled(rules, version)
-    const failed = new Set(
-      routed.versions
-        .map(({ description }) => description)
-        .filter(({ state }) => state !== 'ready')
-        .map(({ name, version, reason }) => `${name}@${version}: ${reason}`),
-    )
+    const failed = new Set(routed.versions.filter(({ ready }) => !ready).map(whyNot))
     if (failed.size > 0)
       throw new Refusal(Code.FAILED_PRECONDITION, `not ready on lane ${this.parts.index}: ${[...failed].join('; ')}`)
     this.prepared = routed
@@ -181,12 +184,14 @@ export class Lane {
   /** Puts rules in force, prepared or not: the next request is decided by them. */
   map(numbered: NumberedRules): void {
     if (this.prepared?.table.version !== numbered.version) this.prepare(numbered)
-    const routed = this.prepared!
+    this.route(this.prepared!)
     this.prepared = null
-    this.mapped.stopRamps()
-    this.parts.road.map(routed)
     this.parts.feed.publish(numbered)
-    this.mapped = { ...routed, stopRamps: followRamps(routed.table) }
+  }
+
+  /** Loads these versions, and lets go of all others once nothing needs them. */
+  want(wanted: readonly Wanted[]): void {
+    this.parts.loader.want(wanted)
   }
 
   /** Which thread sits where, as the kernel tells. */
@@ -211,14 +216,52 @@ export class Lane {
     const explained = explainRequest(table.rules, requestFromJson(json).request)
     const { decision } = explained
     if (decision === null) return { ...explained, rules_version: table.version }
-    const ready = versions.some(
-      ({ served }) =>
-        served !== null &&
-        served.description.name === decision.workflow &&
-        served.description.version === decision.version,
-    )
+    const label = `${decision.workflow}@${decision.version}`
+    const ready = versions.some((version) => version.label === label && version.ready)
     return { ...explained, decision: { ...decision, ready }, rules_version: table.version }
   }
+
+  private route(routed: Routed): void {
+    this.mapped.stopRamps()
+    this.parts.road.map(routed)
+    this.mapped = { ...routed, stopRamps: followRamps(routed.table) }
+  }
+
+  /** A version is ready, or no pool has it any more. */
+  private settled(version: LaneVersion): void {
+    const { road, versions } = this.parts
+    if (version.served !== null && !version.ready) road.abandon(version.served)
+    // What was loaded in the place of another takes over, under the same rules.
+    const { table, versions: routed } = this.mapped
+    if (!version.ready || !routed.some((other) => other.label === version.label && other !== version)) return
+    try {
+      this.route(versions.compile(table.rules, table.version))
+    } catch (error) {
+      this.log.error({ err: error }, `${version.label} cannot take over: ${(error as Error).message}`)
+    }
+  }
+
+  /** Rules that are in force or prepared route to it, or rows of it wait or run. */
+  private needs(version: LaneVersion): boolean {
+    const { served } = version
+    if (served !== null && served.interactive.batches + served.bulk.batches > 0) return true
+    return this.mapped.versions.includes(version) || this.prepared?.versions.includes(version) === true
+  }
+}
+
+/** Why a version does not answer. */
+export function whyNot({ label, state, description: { reason } }: LaneVersion): string {
+  return state === 'failed' ? `${label} failed: ${reason}` : `${label} is ${state}`
+}
+
+/** Says what is not served, and what is served by some pools only. */
+function logStanding({ name, version, state, reason, pools }: Standing, log: Log): void {
+  const fields = { workflow: name, version }
+  if (state === 'failed') return log.error(fields, `${name}@${version} failed to load: ${reason}`)
+  log.info(fields, `${name}@${version} is ${state}`)
+  for (const one of pools)
+    if (one.state === 'failed')
+      log.warn({ ...fields, pool: one.pool }, `${name}@${version} does not run on pool ${one.pool}: ${one.reason}`)
 }
 
 function pinFront({ seating }: Config, lane: number, log: Log): void {

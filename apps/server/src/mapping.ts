@@ -2,9 +2,10 @@ import { Buckets, codeNames, trafficClasses } from '@millrace/base'
 import { rulesFor, runningCanaries, type Rules, type Table } from '@millrace/rules'
 import { standIn, type RouteMessage } from '@millrace/wire'
 import { routeHash } from './decisions'
+import type { LaneVersion } from './lane-version'
 import type { Enriched } from './read-context'
 import { ReplyTemplates } from './reply-templates'
-import type { LaneVersion, Routed } from './versions'
+import type { Routed } from './versions'
 
 /** Counters of a label: by traffic class and code. */
 export const countersOfLabel = codeNames.length * trafficClasses.length
@@ -29,13 +30,22 @@ export class AnswerCounts {
   /** Microseconds, by begin, of labels whose times are compared. */
   readonly latencies = new Map<number, Buckets>()
   private readonly begins = new Map<string, number>()
+  /** Begins that nobody counts at. */
+  private readonly free: number[] = []
 
   /** Where a route's answers are counted: the index of its first counter. */
   begin({ objective, workflow, version, rule }: AnswerLabel): number {
     const key = JSON.stringify([objective, workflow, version, rule])
     const known = this.begins.get(key)
     if (known !== undefined) return known
-    const begin = (this.labels.push({ objective, workflow, version, rule }) - 1) * countersOfLabel
+    const label = { objective, workflow, version, rule }
+    const free = this.free.pop()
+    if (free !== undefined) {
+      this.labels[free / countersOfLabel] = label
+      this.begins.set(key, free)
+      return free
+    }
+    const begin = (this.labels.push(label) - 1) * countersOfLabel
     this.begins.set(key, begin)
     const grown = new Float64Array(begin + countersOfLabel)
     grown.set(this.counts)
@@ -50,6 +60,18 @@ export class AnswerCounts {
     const buckets = new Buckets(ratioBoundsUs)
     this.latencies.set(begin, buckets)
     return buckets
+  }
+
+  /** Forgets the answers of a version that is gone, and that no rules in force route to. */
+  release(workflow: string, version: number): void {
+    for (const [key, begin] of this.begins) {
+      const label = this.labels[begin / countersOfLabel]!
+      if (label.workflow !== workflow || label.version !== version) continue
+      this.counts.fill(0, begin, begin + countersOfLabel)
+      this.latencies.delete(begin)
+      this.begins.delete(key)
+      this.free.push(begin)
+    }
   }
 }
 

@@ -133,6 +133,11 @@ export async function metricsPage(
     'workflow',
     'version',
   ])
+  const since = gauge(
+    'millrace_workflow_version_state_since_seconds',
+    'When the version entered the state that it is in on the pool, seconds since 1970.',
+    ['lane', 'pool', 'workflow', 'version', 'state'],
+  )
   const rules = gauge('millrace_rules_version', 'Version of the rules that decide.', ['lane'])
   for (const snapshot of answered) {
     const { lane } = snapshot
@@ -160,8 +165,11 @@ export async function metricsPage(
     delay.set({ lane, quantile: '1' }, max / 1e6)
     rss.set({ lane }, snapshot.rssBytes)
     rules.set({ lane }, snapshot.rulesVersion)
-    for (const one of snapshot.workflows)
-      state.set({ lane, workflow: one.name, version: one.version }, one.state === 'ready' ? 1 : 0)
+    for (const { name: workflow, version, state: is, pools } of snapshot.workflows) {
+      state.set({ lane, workflow, version }, is === 'ready' ? 1 : 0)
+      for (const on of pools)
+        since.set({ lane, pool: on.pool, workflow, version, state: on.state }, Date.parse(on.since) / 1000)
+    }
   }
   return registry.metrics()
 }

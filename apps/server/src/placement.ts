@@ -1,52 +1,44 @@
-import type { VersionDescription } from '@millrace/workflow'
-import type { ThreadDescription } from '@millrace/worker'
+import type { VersionDescription, VersionState } from '@millrace/workflow'
 import type { PoolConfig } from './config'
 
-/** What became of a version on one pool. `found`: the pool does not take it, or leaves it to others. */
+/** How a version stands on one pool. `found`: nobody has begun with it, the pool does not take it, or leaves it to others. */
 export interface PoolState {
   readonly pool: string
   readonly device: string
-  readonly state: 'ready' | 'failed' | 'found'
-  /** Null when it is ready. */
+  readonly state: VersionState
+  /** When it entered that state; ISO 8601. */
+  readonly since: string
+  /** Why it failed or why the pool does not take it; else null. */
   readonly reason: string | null
 }
 
-/** A version as a lane serves it: ready when one pool is enough. */
-export interface PlacedDescription extends VersionDescription {
-  readonly pools: readonly PoolState[]
+/** Where a version is served, once every pool that takes it has loaded it or failed to. */
+export interface Placed {
+  /** As the first pool has it where it is ready; else why nobody does. */
+  readonly description: VersionDescription
+  /** By pool. */
+  readonly pools: readonly { readonly state: 'ready' | 'failed' | 'found'; readonly reason: string | null }[]
 }
 
 /**
- * Which pools serve which version. A version that fails on one pool is served by the others; one without a model has
- * nothing to do on a GPU, and is left to the CPUs where they have it.
+ * Which pools serve a version. One that fails on one pool is served by the others; one without a model has nothing to do
+ * on a GPU, and is left to the CPUs where they have it.
  *
- * @param described by pool and thread
+ * @param loaded by pool; `found` where the pool does not take it
  */
-export function place(
-  configs: readonly PoolConfig[],
-  described: readonly (readonly ThreadDescription[])[],
-): PlacedDescription[] {
-  return described[0]![0]!.versions.map((_, v) => {
-    const loaded = described.map((threads) => worst(threads, v))
-    const onCpu = loaded.some(({ state }, p) => state === 'ready' && isCpu(configs[p]!))
-    const pools = configs.map(({ name: pool, device }, p): PoolState => {
-      const { state, reason, models } = loaded[p]!
-      if (state === 'ready' && models.length === 0 && onCpu && !isCpu(configs[p]!))
-        return { pool, device, state: 'found', reason: 'it has no model, so it runs on CPUs' }
-      return { pool, device, state: state === 'ready' ? 'ready' : state === 'found' ? 'found' : 'failed', reason }
-    })
-    return { ...whole(loaded, pools), pools }
+export function place(configs: readonly PoolConfig[], loaded: readonly VersionDescription[]): Placed {
+  const onCpu = loaded.some(({ state }, p) => state === 'ready' && isCpu(configs[p]!))
+  const pools = configs.map((config, p): Placed['pools'][number] => {
+    const { state, reason, models } = loaded[p]!
+    if (state === 'ready' && models.length === 0 && onCpu && !isCpu(config))
+      return { state: 'found', reason: 'it has no model, so it runs on CPUs' }
+    return { state: state === 'ready' || state === 'found' ? state : 'failed', reason }
   })
-}
-
-/** Of a pool's threads, the one that has least of it. */
-function worst(threads: readonly ThreadDescription[], v: number): VersionDescription {
-  const versions = threads.map((thread) => thread.versions[v]!)
-  return versions.find(({ state }) => state !== 'ready') ?? versions[0]!
+  return { description: whole(loaded, pools), pools }
 }
 
 /** As the first pool has it where it is ready; else as the first where it failed; else nobody takes it, which is a failure. */
-function whole(loaded: readonly VersionDescription[], pools: readonly PoolState[]): VersionDescription {
+function whole(loaded: readonly VersionDescription[], pools: Placed['pools']): VersionDescription {
   const ready = pools.findIndex(({ state }) => state === 'ready')
   if (ready >= 0) return loaded[ready]!
   const failed = loaded.find(({ state }) => state === 'failed')

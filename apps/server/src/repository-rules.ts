@@ -1,19 +1,18 @@
 import { readFileSync } from 'node:fs'
-import { parseRules, RulesError, type Rules } from '@millrace/rules'
+import { parseRules, RulesError, type Rules, type RulesFile } from '@millrace/rules'
 import { importDefault, messageOf, type Repository } from '@millrace/workflow'
 
 /**
  * The rules of a repository: its rules file, or, where it has none, an objective named like each workflow that is
- * answered by its highest version.
+ * answered by its highest version. Objectives that `before` has made so stay, when all folders of a workflow are gone.
  *
  * Rejects with an Error that names the file and, in a RulesError, every problem in it.
  */
-export async function repositoryRules(repository: Repository): Promise<Rules> {
+export async function repositoryRules(repository: Repository, before?: RulesFile): Promise<Rules> {
   if (repository.rules === null) {
     const highest = new Map(repository.versions.map(({ name, version }) => [name, version]))
-    return {
-      objectives: Object.fromEntries([...highest].map(([name, version]) => [name, { default: `${name}@${version}` }])),
-    }
+    const own = Object.fromEntries([...highest].map(([name, version]) => [name, { default: `${name}@${version}` }]))
+    return { objectives: { ...before?.objectives, ...own } }
   }
   let json: unknown
   try {

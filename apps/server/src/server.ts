@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { readRepository } from '@millrace/workflow'
 import { openAdmin } from './admin'
 import { CanaryWatch, type CanaryStop } from './canary-watch'
+import { Catalogue } from './catalogue'
 import type { Config } from './config'
 import { freePort } from './free-port'
+import { Lifecycle } from './lifecycle'
 import type { Log } from './log'
 import { Publisher } from './publisher'
 import { sumOf } from './retired'
@@ -16,37 +17,56 @@ export interface Server {
   readonly port: number
   readonly adminPort: number
   snapshots(): Promise<LaneSnapshot[]>
-  /**
-   * Lanes one by one are replaced by such as load the repository anew, each loaded before the one before it stops.
-   * Rejects with what is wrong in the repository; what served before then goes on.
-   */
-  reload(): Promise<void>
   /** Drains: not ready first, accepted work is answered. */
   stop(): Promise<void>
 }
 
+export interface ServerOptions {
+  /** A version whose folder is changed is loaded in the place of the one before: for whoever writes it. */
+  readonly dev?: boolean
+}
+
+/** Looks are this far apart while somebody edits what is looked at. */
+const devPollMs = 200
+
 /** Resolves when every lane serves and the admin port is open; rejects with what is wrong, and nothing is left. */
-export async function startServer(config: Config, log: Log): Promise<Server> {
+export async function startServer(configured: Config, log: Log, { dev = false }: ServerOptions = {}): Promise<Server> {
+  const config = dev ? { ...configured, repositoryPollMs: devPollMs } : configured
   // Known before anything is loaded.
   if (config.adminPort !== 0) await freePort('MILLRACE_ADMIN_PORT', config.adminHost, config.adminPort)
-  const publisher = await Publisher.start(readRepository(config.repository), rulesFolder(config), log)
-  const supervisor = await Supervisor.start(withDecisionKey(config), () => publisher.current, log)
-  supervisor.onPolled = watchCanaries(supervisor, publisher, log)
+  const catalogue = new Catalogue({ repository: config.repository, replaceChanged: dev }, log)
+  const { repository } = catalogue
+  if (repository.versions.length === 0)
+    throw new Error(`there is nothing to serve: ${repository.problems.join('; ') || `${repository.path} is empty`}`)
+  const publisher = await Publisher.start(repository, rulesFolder(config), log)
+  for (const { name, version } of publisher.named)
+    if (catalogue.of(`${name}@${version}`).length === 0) catalogue.miss(name, version)
+  const supervisor = await Supervisor.start(
+    withDecisionKey(config),
+    () => publisher.current,
+    () => catalogue.wanted(),
+    log,
+  )
+  const lifecycle = new Lifecycle(config, catalogue, publisher, supervisor, log)
+  supervisor.onPolled = watchCanaries(supervisor, publisher, lifecycle, log)
+  const stop = async (): Promise<void> => {
+    lifecycle.close()
+    await supervisor.stop()
+  }
   try {
-    const admin = await openAdmin(config, supervisor, publisher, log)
+    const admin = await openAdmin(config, { supervisor, publisher, lifecycle }, log)
     return {
       port: supervisor.dataPort,
       adminPort: admin.port,
       snapshots: () => supervisor.snapshots(),
-      reload: async () => publisher.reload(readRepository(config.repository), () => supervisor.reload()),
       stop: async () => {
         // The admin port stays open until the end: readiness says no while the lanes drain.
-        await supervisor.stop()
+        await stop()
         await admin.close()
       },
     }
   } catch (error) {
-    await supervisor.stop()
+    await stop()
     throw error
   }
 }
@@ -57,7 +77,7 @@ function withDecisionKey(config: Config): Config {
 }
 
 /** What takes canaries off that pass their limits, whenever it is called. */
-function watchCanaries(supervisor: Supervisor, publisher: Publisher, log: Log): () => void {
+function watchCanaries(supervisor: Supervisor, publisher: Publisher, lifecycle: Lifecycle, log: Log): () => void {
   const watch = new CanaryWatch()
   let stopping = false
   const look = (): CanaryStop[] =>
@@ -69,7 +89,7 @@ function watchCanaries(supervisor: Supervisor, publisher: Publisher, log: Log): 
     if (stops.length === 0) return
     stopping = true
     publisher
-      .stop(supervisor, stops)
+      .stop(lifecycle, stops)
       .then(
         (entry) => {
           if (entry !== null) log.warn({ rules: entry.version }, entry.note)

@@ -1,8 +1,8 @@
 import { codeNames, trafficClasses, type Buckets, type TrafficClass } from '@millrace/base'
 import type { Table } from '@millrace/rules'
-import type { LaneParts } from './lane'
+import { whyNot, type LaneParts } from './lane'
+import type { Standing } from './lane-version'
 import { countersOfLabel } from './mapping'
-import type { PlacedDescription } from './placement'
 import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
 import type { Routed } from './versions'
@@ -86,7 +86,7 @@ export interface LaneSnapshot {
   /** Since the last scrape. */
   readonly eventLoopDelayUs: { readonly mean: number; readonly p99: number; readonly max: number }
   readonly rssBytes: number
-  readonly workflows: readonly PlacedDescription[]
+  readonly workflows: readonly Standing[]
 }
 
 /** The numbers of this moment. */
@@ -183,12 +183,8 @@ function objectivesOf(table: Table): Record<string, string[]> {
 function notReadyOf({ road, pools }: LaneParts, { table, versions }: Routed): string[] {
   const reasons = new Set<string>()
   if (road.draining) reasons.add('the lane drains')
-  for (const [route, { description, served }] of versions.entries()) {
-    if (table.routes[route]!.kind === 'override') continue
-    const label = `${description.name}@${description.version}`
-    if (served === null) reasons.add(`${label} failed: ${description.reason}`)
-    else if (served.limits.length === 0) reasons.add(`${label}: no pool can load it again; the log says why`)
-  }
+  for (const [route, version] of versions.entries())
+    if (!version.ready && table.routes[route]!.kind !== 'override') reasons.add(whyNot(version))
   for (const { pool } of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
   return [...reasons]
 }

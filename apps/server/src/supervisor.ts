@@ -5,8 +5,9 @@ import type { Config } from './config'
 import { freePort } from './free-port'
 import { GpuMemory, type GpuFigures } from './gpu-memory'
 import { laneEnvironment } from './lane-environment'
-import type { FromLane, NumberedRules, Question, ToLane } from './lane-messages'
+import type { FromLane, NumberedRules, Question, ToLane, Wanted } from './lane-messages'
 import type { LaneSeats } from './lane-seats'
+import type { Standing } from './lane-version'
 import type { Log } from './log'
 import { uwsProblem } from './open-transport'
 import { addRetired, emptyRetired, type Retired } from './retired'
@@ -46,6 +47,11 @@ interface Slot {
   /** It is ended on purpose: nobody starts it again. */
   leaving: boolean
   last: LaneSnapshot | null
+  /** What it was told to have, and whether it has not said that it heard. */
+  wants: readonly Wanted[]
+  lags: boolean
+  /** By number of the version, as the lane told it. */
+  readonly stands: Map<number, Standing>
   readonly asked: Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>
 }
 
@@ -59,8 +65,19 @@ function newSlot(index: number): Slot {
     restarts: 0,
     leaving: false,
     last: null,
+    wants: [],
+    lags: false,
+    stands: new Map(),
     asked: new Map(),
   }
+}
+
+/** What happens in lanes that serves and starts. */
+export interface LaneEvents {
+  /** A version became ready or failed on a lane, or is gone from it. */
+  stands(standing: Standing): void
+  /** A lane ended while it loaded a version. */
+  endedLoading(index: number, why: string): void
 }
 
 /** Starts the lanes, starts them again when they end, and speaks for all of them. */
@@ -71,17 +88,18 @@ export class Supervisor {
   onPolled: () => void = () => undefined
   /** What the metrics name. */
   readonly tenantNames: TenantNames
+  events: LaneEvents | null = null
   private readonly slots: Slot[]
   private port = 0
   private nextId = 1
   private stopping = false
-  private reloading = false
   private readonly polling: NodeJS.Timeout
   private readonly gpuMemory: GpuMemory | null
 
   private constructor(
     readonly config: Config,
     private readonly rules: () => NumberedRules,
+    private readonly wanted: () => readonly (Wanted & { readonly tried: boolean })[],
     private readonly log: Log,
   ) {
     this.tenantNames = new TenantNames(config.metricsTenantsMax)
@@ -95,13 +113,19 @@ export class Supervisor {
    * Resolves when every lane serves; rejects, with all lanes ended, when one cannot start.
    *
    * @param rules those in force: what a lane starts with, and is told again when it lags
+   * @param wanted the versions that lanes are to have
    */
-  static async start(config: Config, rules: () => NumberedRules, log: Log): Promise<Supervisor> {
-    const wanted = oneLaneWithoutUws(config, log)
+  static async start(
+    config: Config,
+    rules: () => NumberedRules,
+    wanted: () => readonly (Wanted & { readonly tried: boolean })[],
+    log: Log,
+  ): Promise<Supervisor> {
+    const allowed = oneLaneWithoutUws(config, log)
     // It has to be known, for lanes that share it (SO_REUSEPORT) and for one that is started again, and has to be free:
     // a second server would share it too, without a word.
-    const port = await freePort('MILLRACE_PORT', wanted.host, wanted.port)
-    const supervisor = new Supervisor({ ...wanted, port }, rules, log)
+    const port = await freePort('MILLRACE_PORT', allowed.host, allowed.port)
+    const supervisor = new Supervisor({ ...allowed, port }, rules, wanted, log)
     for (const warning of [...config.warnings, ...laneEnvironment(config, 0, process.env).warnings]) log.warn(warning)
     try {
       for (const slot of supervisor.slots) supervisor.port = await supervisor.launch(slot)
@@ -163,39 +187,6 @@ export class Supervisor {
     return this.ask(slot, what, request)
   }
 
-  /**
-   * Replaces the lanes one by one by such as load the repository anew: each is loaded before the one before it stops.
-   * Rejects with why a new lane does not serve what the old one does; the old one then goes on.
-   */
-  async reload(): Promise<void> {
-    this.reloading = true
-    try {
-      for (const slot of this.slots) if (slot.serving && !this.stopping) await this.replace(slot)
-    } finally {
-      this.reloading = false
-    }
-  }
-
-  private async replace(old: Slot): Promise<void> {
-    const { workflows } = (await this.ask(old, 'snapshot')) as LaneSnapshot
-    const ready = workflows.filter(({ state }) => state === 'ready').map(({ name, version }) => `${name}@${version}`)
-    // Leaving until it serves: one that fails is not started again.
-    const slot: Slot = { ...newSlot(old.index), restarts: old.restarts, leaving: true }
-    const shared = this.config.transport !== 'node' && uwsProblem() === null
-    try {
-      await this.launch(slot, ready, async () => {
-        // One that cannot share the port waits until it is free.
-        if (!shared) await this.end(old)
-      })
-    } catch (error) {
-      if (!old.serving && !this.stopping) this.restart(old, 'the lane in its place did not start')
-      throw error
-    }
-    slot.leaving = false
-    this.slots[old.index] = slot
-    await this.end(this.stopping ? slot : old)
-  }
-
   /** Drains every lane and waits until they are gone. */
   async stop(): Promise<void> {
     this.stopping = true
@@ -204,17 +195,20 @@ export class Supervisor {
     await Promise.all(this.slots.map((slot) => this.end(slot)))
   }
 
-  /**
-   * Resolves with the lane's port when it serves.
-   *
-   * @param replaces versions without which it does not serve
-   * @param mayListen awaited between loading and opening the port
-   */
-  private launch(
-    slot: Slot,
-    replaces: readonly string[] | null = null,
-    mayListen: () => Promise<void> = () => Promise.resolve(),
-  ): Promise<number> {
+  /** Has the lanes load what they are to have now, and let go of what they are not. */
+  tellWanted(): void {
+    for (const slot of this.slots) if (slot.serving) this.want(slot)
+  }
+
+  /** By lane that serves: how a version stands; undefined until the lane has said. */
+  standings(index: number): { readonly lane: number; readonly standing: Standing | undefined }[] {
+    return this.slots
+      .filter(({ serving }) => serving)
+      .map((slot) => ({ lane: slot.index, standing: slot.stands.get(index) }))
+  }
+
+  /** Resolves with the lane's port when it serves. */
+  private launch(slot: Slot): Promise<number> {
     const child = fork(join(__dirname, 'lane-process.js'), {
       // Not what this process was started with: `node -e` would run its script again.
       execArgv: laneFlags,
@@ -225,15 +219,19 @@ export class Supervisor {
     slot.startedMs = Date.now()
     const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
     const { version, rules } = this.rules()
-    tell(child, { kind: 'start', lane: slot.index, config, rules: { version, rules }, replaces })
+    const versions = this.wantedBy(slot)
+    slot.stands.clear()
+    slot.wants = versions
+    tell(child, { kind: 'start', lane: slot.index, config, rules: { version, rules }, versions })
     return new Promise((resolve, reject) => {
       child.on('message', (message: FromLane) => {
         if (message.kind === 'ready') {
           slot.serving = true
           this.keepUp(slot, version)
+          this.want(slot)
           resolve(message.port)
         } else if (message.kind === 'failed') reject(new Error(message.message))
-        else if (message.kind === 'loaded') mayListen().then(() => tell(child, { kind: 'listen' }), reject)
+        else if (message.kind === 'stands') this.stands(slot, message.standing)
         else this.answered(slot, message)
       })
       child.once('error', reject)
@@ -247,28 +245,58 @@ export class Supervisor {
 
   private async poll(): Promise<void> {
     await this.snapshots()
-    for (const slot of this.slots) if (slot.serving) this.keepUp(slot, slot.last?.rulesVersion)
+    for (const slot of this.slots)
+      if (slot.serving) {
+        this.keepUp(slot, slot.last?.rulesVersion)
+        if (slot.lags) this.want(slot)
+      }
     this.onPolled()
   }
 
   /** Tells a lane the rules in force, where it has others: it started, or did not answer, while they were published. */
   private keepUp(slot: Slot, version: number | undefined): void {
     const { version: current, rules } = this.rules()
-    // The rules that lanes are reloaded with may name versions that only the new ones have.
-    if (this.reloading || version === undefined || version === current) return
+    if (version === undefined || version === current) return
     this.ask(slot, 'map', { version: current, rules }).catch((error: unknown) =>
       this.log.error({ lane: slot.index, err: error }, `lane ${slot.index} lags at rules version ${version}`),
     )
   }
 
+  /** Versions that no lane knows yet are tried by one, so that one that ends its process ends no other. */
+  private wantedBy(slot: Slot): Wanted[] {
+    const first = this.slots.find(({ serving }) => serving)
+    return this.wanted().filter(({ tried }) => tried || slot === first)
+  }
+
+  private want(slot: Slot): void {
+    slot.wants = this.wantedBy(slot)
+    slot.lags = true
+    this.ask(slot, 'want', slot.wants).then(
+      () => (slot.lags = false),
+      // Told again with the next poll.
+      (error: unknown) =>
+        this.log.warn({ lane: slot.index, err: error }, `lane ${slot.index} was not told its versions`),
+    )
+  }
+
+  private stands(slot: Slot, standing: Standing): void {
+    if (standing.state === 'gone') slot.stands.delete(standing.index)
+    else slot.stands.set(standing.index, standing)
+    this.events?.stands(standing)
+  }
+
   private ended(slot: Slot, why: string): void {
     const served = slot.serving
+    const loading = slot.wants.find(({ index }) => !slot.stands.has(index))
     slot.serving = false
     slot.process = null
     for (const { reject } of slot.asked.values()) reject(new LaneError('UNAVAILABLE', `lane ${slot.index} ended`))
     slot.asked.clear()
     if (slot.last !== null) addRetired(this.retired, slot.last)
     slot.last = null
+    // A lane that serves loads one version at a time.
+    if (served && !this.stopping && loading !== undefined)
+      this.events?.endedLoading(loading.index, `lane ${slot.index} ended when it loaded it (${why})`)
     // One that never served at all is the start's failure, unless it was started again.
     if (this.stopping || slot.leaving || (!served && slot.restarts === 0)) return
     this.restart(slot, why)

@@ -1,23 +1,16 @@
 import type { Arena } from '@millrace/base'
 import type { Batch } from '@millrace/batch'
 import { compileRules, RulesError, type Rules, type Table } from '@millrace/rules'
-import type { Loaded } from '@millrace/worker'
+import { messageOf, type VersionDescription } from '@millrace/workflow'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { enrichmentProblems } from './enrichment-kinds'
-import type { PlacedDescription, PoolState } from './placement'
+import type { Wanted } from './lane-messages'
+import { LaneVersion, OnPool, type Standing } from './lane-version'
+import { place } from './placement'
 import { applyLimits } from './pool-limits'
 import { serveVersion, type ServedVersion } from './served-version'
-
-/** A version as a lane has it. */
-export interface LaneVersion {
-  /** What threads and batches know it by. */
-  readonly index: number
-  /** As it was loaded; `describe` says how it stands now. */
-  readonly description: PlacedDescription
-  /** Null when no pool could load it. */
-  readonly served: ServedVersion | null
-}
+import { takes } from './takes'
 
 /** Rules with the versions that they route to. */
 export interface Routed {
@@ -25,9 +18,6 @@ export interface Routed {
   /** By route of the table. */
   readonly versions: readonly LaneVersion[]
 }
-
-const failed: (typeof Loaded)['failed'] = 2
-const gone = 'the thread that replaced one could not load it; the log says why'
 
 /** The versions of a lane: which there are, how they stand, and which pools serve them. */
 export class Versions {
@@ -44,52 +34,80 @@ export class Versions {
     return [...this.byIndex.values()]
   }
 
-  add(index: number, description: PlacedDescription): void {
-    const served =
-      description.state === 'ready'
-        ? serveVersion(description, index, this.arena, this.config, readyPools(description))
-        : null
-    this.byIndex.set(index, { index, description, served })
-    this.offer()
+  get(index: number): LaneVersion | undefined {
+    return this.byIndex.get(index)
   }
 
-  /** Of a batch, which only versions that are served have. */
+  add(wanted: Wanted): LaneVersion {
+    const now = Date.now()
+    const pools = this.config.pools.map(
+      ({ name, device, workflows }) => new OnPool(name, device, takes(workflows, wanted.folder), now),
+    )
+    const version = new LaneVersion(wanted, pools)
+    this.byIndex.set(version.index, version)
+    return version
+  }
+
+  /** Of a batch: what has batches is not removed. */
   of(batch: Batch): ServedVersion {
     return this.byIndex.get(batch.queue.id)!.served!
   }
 
-  /** Throws a RulesError with every version that is not here, and every enrichment that one cannot read. */
+  /**
+   * Each `name@version` is the newest that is ready, or else the newest: what is loaded in the place of another takes over
+   * when it is ready. Throws a RulesError with every version that is not here, and every enrichment that one cannot read.
+   */
   compile(rules: Rules, rulesVersion: number): Routed {
-    const { all } = this
-    const named = all.map(({ description }) => description)
-    const table = compileRules(rules, named, rulesVersion)
-    const versions = table.routes.map(({ versionIndex }) => all[versionIndex]!)
+    const best = new Map<string, LaneVersion>()
+    for (const version of this.byIndex.values()) {
+      const other = best.get(version.label)
+      if (other === undefined || rank(version) >= rank(other)) best.set(version.label, version)
+    }
+    const named = [...best.values()]
+    const folders = named.map(({ folder }) => folder)
+    const table = compileRules(rules, folders, rulesVersion)
+    const versions = table.routes.map(({ versionIndex }) => named[versionIndex]!)
     const problems = enrichmentProblems(table, (route) => versions[route]!.description.signature.context ?? [])
     if (problems.length > 0) throw new RulesError(problems)
     return { table, versions }
   }
 
   /**
-   * Has the pools serve what their threads could load last.
+   * Takes what came of loading a version, the first time or again.
    *
-   * @param loaded by pool and version: what the thread that started last says of it
-   * @returns versions that no pool serves any more
+   * @param loaded by pool; `found` where the pool does not take it
+   * @returns whether it stands otherwise than before, on the lane or on one of its pools
    */
-  follow(loaded: readonly Uint8Array[]): ServedVersion[] {
-    const abandoned: ServedVersion[] = []
-    for (const { index, served } of this.byIndex.values()) {
-      if (served === null) continue
-      served.limits = served.placed.filter(({ pool }) => loaded[pool]![index] !== failed)
-      applyLimits(served)
-      if (served.limits.length === 0) abandoned.push(served)
-    }
+  settle(version: LaneVersion, loaded: readonly VersionDescription[]): boolean {
+    const { description, pools } = place(this.config.pools, loaded)
+    const news = version.pools.filter((on, p) => on.settle(pools[p]!.state, pools[p]!.reason))
+    if (version.leaving) return false
+    const ready = pools.flatMap(({ state }, p) => (state === 'ready' ? [p] : []))
+    version.description = description
+    if (version.served !== null) {
+      version.served.limits = version.served.placed.filter(({ pool }) => ready.includes(pool))
+      applyLimits(version.served)
+    } else if (ready.length > 0) this.serve(version, ready)
     this.offer()
-    return abandoned
+    return version.enter((version.served?.limits.length ?? 0) > 0 ? 'ready' : 'failed') || news.length > 0
   }
 
-  /** With what became of them since they were loaded. */
-  describe(): PlacedDescription[] {
-    return this.all.map(asServed)
+  /** Nothing of it may wait or run. */
+  remove(version: LaneVersion): void {
+    this.byIndex.delete(version.index)
+    this.offer()
+  }
+
+  describe(): Standing[] {
+    return this.all.map((version) => version.describe())
+  }
+
+  private serve(version: LaneVersion, pools: readonly number[]): void {
+    try {
+      version.served = serveVersion(version.description, version.index, this.arena, this.config, pools)
+    } catch (error) {
+      version.description = { ...version.description, state: 'failed', reason: messageOf(error) }
+    }
   }
 
   /** Gives the pools the queues of the versions that they serve. */
@@ -102,16 +120,6 @@ export class Versions {
   }
 }
 
-/** Indexes of the pools that serve a version. */
-function readyPools({ pools }: PlacedDescription): number[] {
-  return pools.flatMap(({ state }, p) => (state === 'ready' ? [p] : []))
-}
-
-function asServed({ description, served }: LaneVersion): PlacedDescription {
-  if (served === null || served.limits.length === served.placed.length) return description
-  const pools = description.pools.map((one, p): PoolState => {
-    const lost = one.state === 'ready' && !served.limits.some(({ pool }) => pool === p)
-    return lost ? { ...one, state: 'failed', reason: gone } : one
-  })
-  return served.limits.length > 0 ? { ...description, pools } : { ...description, state: 'failed', reason: gone, pools }
+function rank({ leaving, ready }: LaneVersion): number {
+  return leaving ? 0 : ready ? 2 : 1
 }

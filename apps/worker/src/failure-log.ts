@@ -17,6 +17,11 @@ export class FailureLog {
 
   constructor(private readonly writeLine: (line: string) => void) {}
 
+  /** Of a version that is gone. */
+  forget(workflow: string): void {
+    for (const key of this.seen.keys()) if (key.startsWith(`${workflow} `)) this.seen.delete(key)
+  }
+
   /** @param about what else is known of what failed */
   write(
     workflow: string,

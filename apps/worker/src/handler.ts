@@ -1,37 +1,38 @@
 import { assert, nowUs } from '@millrace/base'
 import { Header, openSlab, type FittingRows } from '@millrace/batch'
 import { runBatch } from '@millrace/workflow'
-import type { RunTask, Task, ThreadDescription } from './protocol'
+import type { Answer, RunTask, Task } from './protocol'
 import { SlabSink } from './slab-sink'
 import { layoutOf, type Thread } from './thread'
+import { Turns } from './turns'
 
-export type Handler = (task: Task) => ThreadDescription | Promise<void>
+export type Handler = (task: Task) => Promise<Answer>
 
 /**
  * What Piscina calls for each message. A `run` resolves when the slab is written: outputs, or codes and messages. It
  * rejects only for a bug of ours and when the device is lost; a failing workflow is an answer.
  */
 export function createHandler(thread: Thread): Handler {
-  // One batch at a time: engines and model inputs belong to the batch that runs. A second batch in flight waits here,
-  // already on this thread, so that nobody has to be woken between the two.
-  let inFlight = 0
-  let last: Promise<void> = Promise.resolve()
-  const leave = (): void => {
-    inFlight--
-  }
+  const turns = new Turns()
   return (task) => {
-    if (task.kind === 'describe') return thread.description
-    const run = inFlight++ === 0 ? runSlab(thread, task) : last.then(() => runSlab(thread, task))
-    last = run.then(leave, leave)
-    return run
+    switch (task.kind) {
+      case 'run':
+        return turns.take(() => runSlab(thread, task))
+      case 'describe':
+        return Promise.resolve(thread.description)
+      case 'load':
+        return thread.load(task, (work) => turns.take(work))
+      case 'unload':
+        return turns.take(() => Promise.resolve(void thread.unload(task.version)))
+    }
   }
 }
 
 /** One batch: opens its slab, runs the workflow over it, writes the header. */
-async function runSlab(thread: Thread, task: RunTask): Promise<void> {
+async function runSlab(thread: Thread, task: RunTask): Promise<undefined> {
   const begunUs = nowUs()
-  const version = thread.versions[task.version]
-  assert(version !== undefined && version !== null, `batch for version ${task.version}, which is not loaded`)
+  const version = thread.version(task.version)
+  assert(version !== undefined, `batch for version ${task.version}, which is not loaded`)
   const slab = openSlab(thread.memory, layoutOf(version, task.rowsMax), task.offset, task.blockBytes)
   const { header } = slab
   header[Header.refused] = 0
@@ -54,6 +55,7 @@ async function runSlab(thread: Thread, task: RunTask): Promise<void> {
   header[Header.rowsFit] = rowsFit(fitting)
   header[Header.tooLarge] = fitting.failures - failures
   header[Header.runUs] = nowUs() - begunUs
+  return undefined
 }
 
 /** 0 where memory bounds nothing, which costs no look at the clock. */

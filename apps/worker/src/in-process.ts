@@ -1,3 +1,3 @@
 // The worker without its thread, for whoever measures it.
 export { createHandler, type Handler } from './handler'
-export { startThread, type Thread } from './thread'
+export { Thread } from './thread'

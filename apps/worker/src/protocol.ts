@@ -1,8 +1,5 @@
 import type { Seats } from '@millrace/pool'
-import type { VersionDescription } from '@millrace/workflow'
-
-/** What a thread says of a version; 0 until one has. */
-export const Loaded = { ready: 1, failed: 2 } as const
+import type { VersionDescription, VersionFolder } from '@millrace/workflow'
 
 /** What a thread is started with (Piscina `workerData`). */
 export interface WorkerData {
@@ -21,16 +18,12 @@ export interface WorkerData {
   readonly engineThreads: number
   /** Bytes of the device's memory that its engines may take; null: what there is. */
   readonly memoryBytes: number | null
-  /** Versions that the pool runs, as `name`, `name@version`, with `*` for any text; empty: all. */
-  readonly workflows: readonly string[]
-  /** A byte for each version: whether the thread of the pool that started last could load it (`Loaded`). */
-  readonly loaded: SharedArrayBuffer
 }
 
 /** One closed batch. The thread knows the layout from (workflow version, rowsMax). */
 export interface RunTask {
   readonly kind: 'run'
-  /** Index into the list that `describe` answered. */
+  /** The number by which it was loaded. */
   readonly version: number
   readonly rowsMax: number
   /** Block in the arena. */
@@ -38,13 +31,28 @@ export interface RunTask {
   readonly blockBytes: number
 }
 
-/** Asks a thread what it loaded. Every thread of a pool loads the same folders in the same (sorted) order. */
+/** Asks a thread where it is; answered by its `ThreadDescription`. */
 export interface DescribeTask {
   readonly kind: 'describe'
 }
 
+/** Has a thread load a version; answered by its `VersionDescription`, ready or failed. Batches run between its steps. */
+export interface LoadTask {
+  readonly kind: 'load'
+  /** A number that no other version has or had. */
+  readonly version: number
+  readonly folder: VersionFolder
+  /** In shared memory, by `loadStates`: when a thread of the pool entered it first, ms since 1970; 0 before. */
+  readonly entered: Float64Array
+}
+
+/** Has a thread let go of a version of which no batch is under way; no answer but that it is done. */
+export interface UnloadTask {
+  readonly kind: 'unload'
+  readonly version: number
+}
+
 export interface ThreadDescription {
-  readonly versions: readonly VersionDescription[]
   /** Linux thread id; 0 where there is none. */
   readonly tid: number
   /** CPUs that the kernel says this thread may run on, read back after pinning; null where it cannot be read. */
@@ -53,4 +61,5 @@ export interface ThreadDescription {
   readonly pinning: string | null
 }
 
-export type Task = RunTask | DescribeTask
+export type Task = RunTask | DescribeTask | LoadTask | UnloadTask
+export type Answer = ThreadDescription | VersionDescription | undefined

@@ -3,26 +3,17 @@ import { layoutSlab, type Layout } from '@millrace/batch'
 import { openWhenReady, type FactStore } from '@millrace/facts'
 import { pinThread, takeSeat, type Pinned, type Seats } from '@millrace/pool'
 import {
-  emptyDescription,
   Engines,
+  loadStates,
   loadVersion,
   messageOf,
   readRepository,
   type LoadedVersion,
-  type LoadResult,
+  type Step,
+  type VersionDescription,
 } from '@millrace/workflow'
 import { FailureLog } from './failure-log'
-import { takes } from './takes'
-import { Loaded, type ThreadDescription, type WorkerData } from './protocol'
-
-/** Everything one thread owns. */
-export interface Thread {
-  readonly memory: SharedArrayBuffer
-  readonly description: ThreadDescription
-  readonly log: FailureLog
-  /** By version index; null where the version failed to load. */
-  readonly versions: readonly (ThreadVersion | null)[]
-}
+import type { LoadTask, ThreadDescription, WorkerData } from './protocol'
 
 export interface ThreadVersion {
   readonly loaded: LoadedVersion
@@ -30,43 +21,76 @@ export interface ThreadVersion {
   readonly layouts: Map<number, Layout>
 }
 
-/**
- * Pins this thread, opens its facts and loads every version of the repository, in the order that all threads agree
- * on. A version that fails says so in its description; the others serve.
- */
-export async function startThread(data: WorkerData): Promise<Thread> {
-  // Before any engine: the threads that an engine starts inherit the CPUs.
-  const pinned = sitDown(data.seats)
-  const repository = readRepository(data.repository)
-  const engines = new Engines(
-    {
-      threads: data.engineThreads,
-      device: data.device,
-      ...(data.memoryBytes !== null && { memoryBytes: data.memoryBytes }),
-    },
-    data.engines,
-  )
-  const facts = await openStore(data.facts || repository.facts, data.factsTimeoutMs)
-  const loads: LoadResult[] = []
-  for (const folder of repository.versions)
-    loads.push(
-      takes(data.workflows, folder)
-        ? await loadVersion(folder, { engines, ...facts })
-        : { version: null, description: emptyDescription(folder, 'found', leftOut) },
-    )
-  const log = new FailureLog((line) => process.stderr.write(line))
-  tellFailed(data.loaded, loads, log)
-  return {
-    memory: data.memory,
-    description: {
-      versions: loads.map((load) => load.description),
-      tid: pinned.tid,
-      cpus: pinned.cpus,
-      pinning: pinned.error,
-    },
-    log,
-    versions: loads.map(({ version }) => (version === null ? null : { loaded: version, layouts: new Map() })),
+/** Everything one thread owns. */
+export class Thread {
+  readonly log = new FailureLog((line) => process.stderr.write(line))
+  private readonly versions = new Map<number, ThreadVersion>()
+  private readonly engines: Engines
+  private facts: Promise<Facts> | null = null
+  /** How long a store that is not there is waited for: once, when the thread starts. */
+  private storeWaitMs = 5000
+
+  private constructor(
+    private readonly data: WorkerData,
+    readonly description: ThreadDescription,
+  ) {
+    const { engineThreads: threads, device, memoryBytes, engines } = data
+    this.engines = new Engines({ threads, device, ...(memoryBytes !== null && { memoryBytes }) }, engines)
   }
+
+  /** Pins this thread. Before any engine: the threads that an engine starts inherit the CPUs. */
+  static start(data: WorkerData): Thread {
+    const { tid, cpus, error: pinning } = sitDown(data.seats)
+    return new Thread(data, { tid, cpus, pinning })
+  }
+
+  get memory(): SharedArrayBuffer {
+    return this.data.memory
+  }
+
+  /** Undefined where it is not loaded. */
+  version(version: number): ThreadVersion | undefined {
+    return this.versions.get(version)
+  }
+
+  /** Never rejects: what is wrong with a version is its description's `reason`. */
+  async load({ version, folder, entered }: LoadTask, step: Step): Promise<VersionDescription> {
+    const { version: loaded, description } = await loadVersion(folder, {
+      engines: this.engines,
+      ...(await this.store()),
+      step,
+      onState: (state) => {
+        const at = loadStates.indexOf(state)
+        if (at >= 0) entered[at] ||= Date.now()
+      },
+    })
+    if (loaded !== null) this.versions.set(version, { loaded, layouts: new Map() })
+    return description
+  }
+
+  unload(version: number): void {
+    const { loaded } = this.versions.get(version) ?? {}
+    if (loaded === undefined) return
+    this.versions.delete(version)
+    this.log.forget(loaded.label)
+    loaded.dispose()
+  }
+
+  /** The facts, once they are there: a store that does not open fails the versions that read it, not the thread. */
+  private async store(): Promise<Facts> {
+    const { data } = this
+    this.facts ??= openStore(data.facts || readRepository(data.repository).facts, data.factsTimeoutMs, this.storeWaitMs)
+    const facts = await this.facts
+    // It may be there when the next version is loaded.
+    if (facts.store === null) this.facts = null
+    this.storeWaitMs = 0
+    return facts
+  }
+}
+
+interface Facts {
+  readonly store: FactStore | null
+  readonly storeReason?: string
 }
 
 function sitDown(seats: Seats): Pinned {
@@ -74,28 +98,10 @@ function sitDown(seats: Seats): Pinned {
   return pinThread(takeSeat(seats, threadId, tid))
 }
 
-const leftOut = 'the pool does not take it (MILLRACE_POOL_<NAME>_WORKFLOWS)'
-
-/** For whoever serves what the thread before this one could do; the reason why this one cannot goes to the log. */
-function tellFailed(memory: SharedArrayBuffer, loads: readonly LoadResult[], log: FailureLog): void {
-  const failed = new Uint8Array(memory)
-  loads.forEach(({ description: { name, version, state, reason } }, v) => {
-    if (state === 'failed' && failed[v] === Loaded.ready) log.write(`${name}@${version}`, 'loading', reason)
-    failed[v] = state === 'failed' ? Loaded.failed : Loaded.ready
-  })
-}
-
-/** How long a thread that starts waits for a store that is not there. */
-const storeWaitMs = 5000
-
-/** A store that does not open fails the versions that read facts, not the thread. */
-async function openStore(
-  location: string | null,
-  timeoutMs: number,
-): Promise<{ readonly store: FactStore | null; readonly storeReason?: string }> {
+async function openStore(location: string | null, timeoutMs: number, waitMs: number): Promise<Facts> {
   if (location === null) return { store: null }
   try {
-    return { store: await openWhenReady(location, { readOnly: true, timeoutMs }, storeWaitMs) }
+    return { store: await openWhenReady(location, { readOnly: true, timeoutMs }, waitMs) }
   } catch (error) {
     return { store: null, storeReason: messageOf(error) }
   }

@@ -69,6 +69,8 @@ export class BatchQueue {
   open: Batch | null = null
   /** Rows admitted and not yet taken by a worker. */
   rowsWaiting = 0
+  /** Batches that have a slab: they gather, wait or run. */
+  batches = 0
   private closed: Batch[] = []
   private closedHead = 0
   private readonly spare: Batch[] = []
@@ -129,6 +131,7 @@ export class BatchQueue {
     batch.offset = offset
     batch.blockBytes = this.arena.blockBytes(needed)
     batch.openedUs = nowUs
+    this.batches++
     this.open = batch
     return batch
   }
@@ -176,6 +179,7 @@ export class BatchQueue {
   /** Gives an answered batch's slab back. */
   free(batch: Batch): void {
     this.arena.release(batch.offset)
+    this.batches--
     this.spare.push(batch)
   }
 }

@@ -1,7 +1,7 @@
 export { affinityOf, pinProcess, pinThread, threadsOf, type Pinned } from './pin'
 export { formatCpus, parseCpus } from './cpus'
 export { deviceOfLane, formatDevice, parseDevice, type Device, type DeviceKind } from './devices'
-export { Pool, type PoolOptions } from './pool'
+export { Pool, type PoolOptions, type PoolThread } from './pool'
 export { seat, type LaneSeating, type Seating } from './seating'
 export { flatTopology, readTopology, type Cpu, type Topology } from './topology'
 export type { PoolWish, Wishes } from './wishes'

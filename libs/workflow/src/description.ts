@@ -4,6 +4,9 @@ import type { ModelFormat, TensorSpec } from '@millrace/engine'
 /** Where a version stands. Forward only; `failed` from any of the first four. */
 export type VersionState = 'found' | 'loading' | 'validating' | 'warming' | 'ready' | 'draining' | 'gone' | 'failed'
 
+/** Those that a thread which loads a version goes through. */
+export const loadStates: readonly VersionState[] = ['loading', 'validating', 'warming']
+
 /** A version as a folder: `workflows/<name>/<version>/`. */
 export interface VersionFolder {
   readonly name: string

@@ -6,6 +6,7 @@ import { columnsFromJson, columnsToJson } from './columns-json'
 import type { LoadedVersion } from './loaded'
 import { messageOf } from './message-of'
 import { runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
+import { atOnce, type Step } from './step'
 
 /** A request with its expected answer. */
 export interface Golden {
@@ -59,14 +60,18 @@ export function readGolden(folder: string): Golden[] {
  *
  * @returns what differs first, for each request that fails
  */
-export async function checkGolden(version: LoadedVersion, goldens: readonly Golden[]): Promise<string[]> {
+export async function checkGolden(
+  version: LoadedVersion,
+  goldens: readonly Golden[],
+  step: Step = atOnce,
+): Promise<string[]> {
   const failures: string[] = []
   for (const golden of goldens) {
-    const failure = await alone(version, golden)
+    const failure = await step(() => alone(version, golden))
     if (failure !== null) failures.push(failure)
   }
   if (failures.length > 0 || goldens.length < 2) return failures
-  const together = await runGolden(version, goldens)
+  const together = await step(() => runGolden(version, goldens))
   return goldens.flatMap((golden, i) => {
     const failure = differs(version, golden, together[i]!)
     return failure === null ? [] : [`${failure} (in a batch with the others; alone it passes)`]

@@ -29,7 +29,13 @@ export { Code, Strings, StringsWriter } from '@millrace/base'
 export { columnsFromJson, columnsToJson, contextColumns, type ColumnValues, type RequestColumns } from './columns-json'
 export type { BatchColumns } from '@millrace/batch'
 export type { BatchSink, Phase } from './context'
-export type { ModelDescription, VersionDescription, VersionFolder, VersionState } from './description'
+export {
+  loadStates,
+  type ModelDescription,
+  type VersionDescription,
+  type VersionFolder,
+  type VersionState,
+} from './description'
 export { EngineChecks, largestDifference, type EngineCheck } from './engine-checks'
 export { Engines } from './engines'
 export { importDefault } from './import-file'
@@ -40,5 +46,6 @@ export { memoryBatch, type Part } from './memory-batch'
 export { messageOf, toldWithPlace } from './message-of'
 export { runOffline, type OfflineAnswer, type OfflineOptions } from './offline'
 export { runRepository } from './offline-repository'
-export { namePattern, readRepository, type Repository } from './repository'
+export { fingerprint, namePattern, readRepository, type Repository } from './repository'
 export { runBatch } from './run'
+export type { Step } from './step'

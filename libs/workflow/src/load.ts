@@ -12,6 +12,7 @@ import { importDefault } from './import-file'
 import { LoadedVersion, type LoadedModel } from './loaded'
 import { messageOf, placeOf } from './message-of'
 import { workflowOfModel } from './plain-model'
+import { atOnce, type Step } from './step'
 import { warm } from './warm'
 
 export interface LoadContext {
@@ -24,6 +25,8 @@ export interface LoadContext {
   readonly warmMsMax?: number
   /** Told of every state that the version enters. */
   readonly onState?: (state: VersionState) => void
+  /** Who serves meanwhile lets batches run between the steps; one after the other unless said. */
+  readonly step?: Step
 }
 
 /** What came of loading a folder: ready, or failed with a reason in the description. */
@@ -38,11 +41,12 @@ export type LoadResult =
 export async function loadVersion(folder: VersionFolder, context: LoadContext): Promise<LoadResult> {
   const begun = nowUs()
   const enter = (state: VersionState): void => context.onState?.(state)
+  const step = context.step ?? atOnce
   const models: LoadedModel[] = []
   let golden: VersionDescription['golden'] = null
   try {
     enter('loading')
-    const workflow = await loadFiles(folder, context.engines, models)
+    const workflow = await loadFiles(folder, context.engines, models, step)
     if (workflow.signature.inputs.length > columnsMax)
       throw new Error(`${workflow.signature.inputs.length} inputs; a request carries at most ${columnsMax} columns`)
     checkModels(workflow, models)
@@ -60,14 +64,14 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     enter('validating')
     const goldens = readGolden(folder.path)
     if (goldens.length > 0) {
-      const failures = await checkGolden(version, goldens)
+      const failures = await checkGolden(version, goldens, step)
       golden = { passed: goldens.length - failures.length, failed: failures.length }
       if (failures.length > 0)
         throw new Error(`${failures.length} of ${goldens.length} golden requests failed: ${failures[0]!}`)
     }
 
     enter('warming')
-    const warmed = await warm(version, goldens, context.warmMsMax ?? 5_000)
+    const warmed = await warm(version, goldens, context.warmMsMax ?? 5_000, step)
     enter('ready')
     const description: VersionDescription = {
       name: folder.name,
@@ -92,7 +96,7 @@ export async function loadVersion(folder: VersionFolder, context: LoadContext): 
     return { version, description }
   } catch (error) {
     enter('failed')
-    for (const { model } of models) model.dispose()
+    await step(() => Promise.resolve(models.forEach(({ model }) => model.dispose())))
     const empty = emptyDescription(folder, 'failed', messageOf(error))
     return { version: null, description: { ...empty, golden, loadMs: (nowUs() - begun) / 1000 } }
   }
@@ -117,9 +121,14 @@ export function emptyDescription(folder: VersionFolder, state: 'failed' | 'found
 }
 
 /** Models go to `models` as soon as they are loaded, so that whoever fails later can let them go. */
-async function loadFiles(folder: VersionFolder, engines: Engines, models: LoadedModel[]): Promise<Workflow> {
+async function loadFiles(
+  folder: VersionFolder,
+  engines: Engines,
+  models: LoadedModel[],
+  step: Step,
+): Promise<Workflow> {
   const load = async (name: string, file: ModelFile): Promise<LoadedModel> => {
-    const loaded = { name, format: file.format, ...(await engines.load(file)) }
+    const loaded = { name, format: file.format, ...(await step(() => engines.load(file))) }
     models.push(loaded)
     return loaded
   }
@@ -128,7 +137,8 @@ async function loadFiles(folder: VersionFolder, engines: Engines, models: Loaded
     if (file === null) throw new Error(`${folder.path} has neither a workflow.ts or workflow.js nor a model file`)
     return workflowOfModel(file, (await load(theModel, file)).model)
   }
-  const workflow = await importWorkflow(folder.workflowFile)
+  const { workflowFile } = folder
+  const workflow = await step(() => importWorkflow(workflowFile))
   for (const [name, { format, path, signature }] of Object.entries(workflow.models))
     try {
       await load(name, {

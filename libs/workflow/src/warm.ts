@@ -3,6 +3,7 @@ import { isOutOfMemory, type Model } from '@millrace/engine'
 import { columnsFromJson } from './columns-json'
 import { runGolden, type Golden } from './golden'
 import type { LoadedVersion } from './loaded'
+import { atOnce, type Step } from './step'
 
 /**
  * Runs batches of 1, 2, 4 .. rowsMax rows, so that the first real one of each size finds code compiled and memory
@@ -12,7 +13,12 @@ import type { LoadedVersion } from './loaded'
  * Resolves with whether anything ran: without golden requests a model of strings or of free inner dimensions is left
  * cold, and so are several models, whose rows only `score` knows. Rejects when the version cannot run a batch.
  */
-export async function warm(version: LoadedVersion, goldens: readonly Golden[], budgetMs: number): Promise<boolean> {
+export async function warm(
+  version: LoadedVersion,
+  goldens: readonly Golden[],
+  budgetMs: number,
+  step: Step = atOnce,
+): Promise<boolean> {
   if (goldens.length === 0 && !takesZeros(version)) return false
   const begun = nowUs()
   for (
@@ -22,10 +28,11 @@ export async function warm(version: LoadedVersion, goldens: readonly Golden[], b
   ) {
     // What fits no more is known now: larger batches run in parts.
     if (rows > version.fitting.limit) break
-    if (goldens.length > 0) await runGolden(version, repeat(version, goldens, rows), { batchRows: rows })
+    const batchRows = rows
+    if (goldens.length > 0) await step(() => runGolden(version, repeat(version, goldens, batchRows), { batchRows }))
     else
       try {
-        await warmModel(version.model!, rows)
+        await step(() => warmModel(version.model!, batchRows))
       } catch (error) {
         if (rows === 1 || !isOutOfMemory(error)) throw error
         version.fitting.failed(rows, nowUs())
