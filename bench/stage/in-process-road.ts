@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert'
+import { systemClock } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
 import { readConfig, Road, Versions, type Caller, type RoadPool } from '@millrace/server'
 import type { RunTask } from '@millrace/worker'
@@ -57,7 +58,7 @@ export class InProcessRoad {
       arena,
       versions,
       routed: versions.compile(oneObjective, 1),
-      defer: (turn) => void this.deferred.push(turn),
+      clock: { ...systemClock, defer: (turn) => void this.deferred.push(turn) },
       pools,
     })
     this.road.close()

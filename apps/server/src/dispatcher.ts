@@ -1,3 +1,4 @@
+import type { Clock } from '@millrace/base'
 import { longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
 import type { Pool } from '@millrace/pool'
 import type { RunTask } from '@millrace/worker'
@@ -30,6 +31,7 @@ export class Dispatcher {
   constructor(
     private readonly pools: readonly RoadPool[],
     private readonly owner: BatchOwner,
+    private readonly clock: Clock,
     private readonly again: () => void,
   ) {}
 
@@ -69,10 +71,10 @@ export class Dispatcher {
   private linger(): void {
     if (this.lingering) return
     this.lingering = true
-    setTimeout(() => {
+    this.clock.after(1, () => {
       this.lingering = false
       this.again()
-    }, 1)
+    })
   }
 }
 

@@ -1,4 +1,4 @@
-import { Code, fnv1a64, nowUs, type Arena, type U64 } from '@millrace/base'
+import { Code, fnv1a64, systemClock, type Arena, type Clock, type U64 } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
 import { lookUp, NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
 import {
@@ -45,8 +45,7 @@ export interface RoadOptions {
   readonly routed: Routed
   /** In the order in which they are offered work. */
   readonly pools: readonly RoadPool[]
-  /** Runs `turn` when this turn of the event loop has brought all its messages; `setImmediate` unless said. */
-  readonly defer?: (turn: () => void) => void
+  readonly clock?: Clock
 }
 
 /**
@@ -70,8 +69,8 @@ export class Road implements BatchOwner {
   private refusal: DecisionRefusal | null = null
   private readonly digits = new Uint32Array(Math.ceil(digitsMax / 4))
   private readonly digitBytes = Buffer.from(this.digits.buffer)
-  private readonly sweeper: NodeJS.Timeout
-  private readonly defer: (turn: () => void) => void
+  private readonly clock: Clock
+  private readonly stopSweeping: () => void
   /** The clock is read once for all that one turn of the event loop brings. */
   private nowUs = 0
   private turning = false
@@ -80,16 +79,16 @@ export class Road implements BatchOwner {
   private arrived = false
 
   constructor(private readonly options: RoadOptions) {
-    const { routed, versions, arena, config, pools } = options
+    const { routed, versions, arena, config, pools, clock = systemClock } = options
+    this.clock = clock
     this.calls = new Calls(config.requestsInFlightMax)
     this.tenants = new TenantCounts(config.metricsTenantsMax)
     const mapping = new Mapping(routed, this.counts)
     this.answers = new Answers(this.calls, arena, versions, this.counts, this.tenants, mapping)
-    this.decisions = new Decisions(config.decisionKey, config.decisionSeconds)
+    this.decisions = new Decisions(config.decisionKey, config.decisionSeconds, () => clock.nowMs())
     this.words = new Uint32Array(arena.memory)
-    this.dispatcher = new Dispatcher(pools, this, () => this.dispatch())
-    this.defer = options.defer ?? setImmediate
-    this.sweeper = setInterval(() => this.sweep(), sweepMs).unref()
+    this.dispatcher = new Dispatcher(pools, this, clock, () => this.dispatch())
+    this.stopSweeping = clock.every(sweepMs, () => this.sweep())
   }
 
   /**
@@ -177,7 +176,7 @@ export class Road implements BatchOwner {
   }
 
   ran(batch: Batch): void {
-    this.nowUs = nowUs()
+    this.nowUs = this.clock.nowUs()
     observeBatch(this.options.versions.of(batch), batch, this.words, this.nowUs, this.calls)
     this.answers.batchRan(batch, this.nowUs)
     batch.queue.free(batch)
@@ -189,7 +188,7 @@ export class Road implements BatchOwner {
     const error = new Error('no pool can load it again')
     for (const queue of [version.interactive, version.bulk])
       while (queue.oldestUs(Infinity) !== Infinity) {
-        const batch = queue.take(nowUs())
+        const batch = queue.take(this.clock.nowUs())
         this.dispatcher.rowsWaiting -= batch.rows
         this.lost(batch, error)
       }
@@ -202,7 +201,7 @@ export class Road implements BatchOwner {
   }
 
   close(): void {
-    clearInterval(this.sweeper)
+    this.stopSweeping()
   }
 
   /** The rules in force. */
@@ -322,8 +321,8 @@ export class Road implements BatchOwner {
     this.arrived = true
     if (!this.turning) {
       this.turning = true
-      this.nowUs = nowUs()
-      this.defer(this.turn)
+      this.nowUs = this.clock.nowUs()
+      this.clock.defer(this.turn)
     }
     return this.nowUs
   }
@@ -335,7 +334,7 @@ export class Road implements BatchOwner {
   private readonly turn = (): void => {
     if (this.arrived && ++this.turns < turnsMax) {
       this.arrived = false
-      return this.defer(this.turn)
+      return this.clock.defer(this.turn)
     }
     this.turning = false
     this.turns = 0
@@ -343,14 +342,14 @@ export class Road implements BatchOwner {
   }
 
   private dispatch(): void {
-    this.nowUs = nowUs()
+    this.nowUs = this.clock.nowUs()
     this.dispatcher.dispatch(this.nowUs)
   }
 
   /** Answers, at their deadline, calls whose batch has not come back. */
   private sweep(): void {
     if (this.calls.waiting === 0) return
-    this.answers.expireAll(nowUs())
+    this.answers.expireAll(this.clock.nowUs())
     this.dispatch()
   }
 

@@ -29,7 +29,7 @@ export {
   type Signature,
 } from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
-export { nowUs } from './clock'
+export { nowUs, systemClock, type Clock } from './clock'
 export { seededRandom } from './random'
 export { shareThreadMemory, threadMemory, threadMemoryBytes } from './thread-memory'
 export { fnv1a64, murmur3, type U64 } from './hash'
