@@ -211,7 +211,7 @@ export const variables: readonly Variable[] = [
   bytes('MILLRACE_ARENA_BYTES', '256MiB', 'Shared memory of a lane; a power of two.', 2 ** 20, gib),
   bytes('MILLRACE_SLAB_BYTES_MAX', '16MiB', 'Largest slab; a power of two, at most half of the arena.', 4096, gib),
   bytes('MILLRACE_SLAB_STRING_BYTES', '64', 'Bytes that the strings of a row are given.', 1, 2 ** 20),
-  number('MILLRACE_BATCH_ROWS_MAX', 512, 'rows', 'Rows of a batch.', 1, 65536),
+  number('MILLRACE_BATCH_ROWS_MAX', 4096, 'rows', 'Rows of a batch at most, whatever its workflow says.', 1, 65536),
   number('MILLRACE_QUEUE_ROWS_MAX', 65536, 'rows', 'Rows that wait in a queue.', 1, 2 ** 24),
   bytes('MILLRACE_REQUEST_BYTES_MAX', '16MiB', 'Largest request; at most a slab.', 1024, gib),
   number('MILLRACE_REQUEST_ROWS_MAX', 10000, 'rows', 'Rows of a request.', 1, 2 ** 24),
