@@ -27,6 +27,7 @@ const families: Readonly<Record<string, string>> = {
   millrace_arena_used_bytes: 'gauge',
   millrace_arena_bytes: 'gauge',
   millrace_slabs: 'gauge',
+  millrace_unread_bytes: 'gauge',
   millrace_websockets: 'gauge',
   millrace_pool_threads: 'gauge',
   millrace_pool_batches: 'gauge',

@@ -91,6 +91,15 @@ export class FrameSocket {
     for (const one of frames) if (!this.socket.destroyed) this.socket.write(one)
   }
 
+  /** Sends this again and again, as fast as the other side takes it, until that closes the connection. */
+  flood(bytes: Uint8Array): void {
+    const more = (): void => {
+      while (!this.socket.destroyed && this.socket.write(bytes));
+    }
+    this.socket.on('drain', more)
+    more()
+  }
+
   /** Resolves when the connection is closed, or nothing has come for a while. */
   async settled(): Promise<void> {
     while (!this.isClosed) {

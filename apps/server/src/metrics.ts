@@ -85,6 +85,7 @@ export async function metricsPage(
   const arenaBytes = gauge('millrace_arena_bytes', 'Bytes of the arena.', ['lane'])
   const slabs = gauge('millrace_slabs', 'Slabs in use.', ['lane'])
   const sockets = gauge('millrace_websockets', 'WebSockets that are open.', ['lane'])
+  const unread = gauge('millrace_unread_bytes', 'Answers that clients have not taken yet.', ['lane'])
   const threads = gauge('millrace_pool_threads', 'Threads of a pool.', ['lane', 'pool', 'device', 'state'])
   const batches = gauge('millrace_pool_batches', 'Batches that a pool runs or holds.', ['lane', 'pool'])
   const replaced = new Counter({
@@ -149,6 +150,7 @@ export async function metricsPage(
     arenaBytes.set({ lane }, snapshot.arena.totalBytes)
     slabs.set({ lane }, snapshot.arena.usedSlabs)
     sockets.set({ lane }, snapshot.sockets.websocket)
+    unread.set({ lane }, snapshot.sockets.unreadBytes)
     for (const pool of snapshot.pools) {
       const { device } = pool
       threads.set({ lane, pool: pool.name, device, state: 'ready' }, pool.readyThreads)

@@ -101,6 +101,9 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     get sockets() {
       return sockets.size
     },
+    get unreadBytes() {
+      return unread.bytes
+    },
     get sending() {
       return [...connections].some(({ writableLength }) => writableLength > 0)
     },
@@ -197,7 +200,8 @@ class NodePost implements Post, Sending {
     const { socket } = this.res
     if (socket === null || socket.writableLength === 0) return
     const end = (): void => this.drop()
-    socket.setTimeout(readSecondsMax * 1000, end)
+    // Node looks twice: whether something was taken since the first time.
+    socket.setTimeout(readSecondsMax * 500, end)
     this.res.once('close', () => {
       socket.off('timeout', end)
       this.unread.set(this, 0)

@@ -61,7 +61,8 @@ export interface LaneSnapshot {
   readonly queueRows: readonly { readonly workflow: string; readonly version: number; readonly rows: number }[]
   readonly arena: { readonly usedBytes: number; readonly usedSlabs: number; readonly totalBytes: number }
   readonly requestsInFlight: number
-  readonly sockets: { readonly websocket: number }
+  /** WebSockets that are open, and what clients of any kind have not taken yet. */
+  readonly sockets: { readonly websocket: number; readonly unreadBytes: number }
   readonly pools: readonly {
     readonly name: string
     readonly device: string
@@ -141,7 +142,7 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
     })),
     arena: { usedBytes: arena.usedBytes, usedSlabs: arena.usedBlocks, totalBytes: arena.totalBytes },
     requestsInFlight: road.calls.waiting,
-    sockets: { websocket: transport.sockets },
+    sockets: { websocket: transport.sockets, unreadBytes: transport.unreadBytes },
     pools: pools.map(({ pool, device }, p) => ({
       name: pool.name,
       device,

@@ -69,6 +69,8 @@ export interface Transport {
   readonly kind: 'uws' | 'node'
   /** WebSockets that are open. */
   readonly sockets: number
+  /** Bytes that clients were sent and have not taken, as far as `Unread` knows. */
+  readonly unreadBytes: number
   /** Replies are on their way that the other side has not taken yet. */
   readonly sending: boolean
   /** New connections get what the files of its TLS hold now, `texts`; those that are open go on. */

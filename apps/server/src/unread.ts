@@ -14,6 +14,11 @@ export class Unread {
 
   constructor(private readonly bytesMax: number) {}
 
+  /** Of all connections. */
+  get bytes(): number {
+    return this.total
+  }
+
   /** So many bytes wait for this one now; 0 when it is done or gone. */
   set(sending: Sending, bytes: number): void {
     this.total += bytes - (this.held.get(sending) ?? 0)

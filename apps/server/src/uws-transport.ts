@@ -63,6 +63,9 @@ export async function openUws(uws: typeof Uws, options: TransportOptions): Promi
     get sockets() {
       return sockets.size
     },
+    get unreadBytes() {
+      return way.unread.bytes
+    },
     get sending() {
       return way.sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
     },
@@ -141,7 +144,9 @@ function openApp(
       if (isBinary) door.message(socket, message, 0, message.byteLength)
       else door.text(socket, Buffer.from(message).toString('utf8'))
     },
-    drain: (ws: OpenSocket) => way.unread.set(ws.socket!, ws.getBufferedAmount()),
+    // Its pong, which the library sent or dropped without saying so, may wait.
+    ping: (ws: OpenSocket) => ws.socket!.waits(),
+    drain: (ws: OpenSocket) => ws.socket!.waits(),
     close: (ws: OpenSocket) => {
       const socket = ws.socket!
       socket.closed = true
@@ -374,10 +379,17 @@ class UwsSocket implements Socket, Sending {
     setImmediate(() => this.closed || this.ws.close())
   }
 
+  /** Looks how much the library keeps for a client that does not read, and lets one go that is above its limit. */
+  waits(): void {
+    const bytes = this.ws.getBufferedAmount()
+    this.unread.set(this, bytes)
+    // The library itself only stops reading, which a client that keeps sending does not notice.
+    if (bytes > backpressureBytesMax) this.drop()
+  }
+
   private sent(how: number): void {
     if (how === Sent.gone) return
-    // The library itself stops reading, which a client that keeps sending does not notice.
     if (how === Sent.dropped) this.drop()
-    else this.unread.set(this, this.ws.getBufferedAmount())
+    else this.waits()
   }
 }
