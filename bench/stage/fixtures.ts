@@ -87,8 +87,28 @@ export function tableOfTen(): Table {
   return compileRules(parseRules(rules), [{ name: 'mlp-64', version: 1 }], 1)
 }
 
+/** An objective with three conditions, an experiment and a canary, all of which `asked` passes by. */
+export function tableOfFive(): Table {
+  const objectives = ['mlp-64']
+  const workflow = 'mlp-64@1'
+  const cells = ['control', 'treatment'].map((name) => ({ name, weight: 1, workflow }))
+  const rules: RulesFile = {
+    attributes: { country: 'text', device: 'text', age: 'number' },
+    objectives: { 'mlp-64': { default: workflow } },
+    conditions: [
+      { id: 'south', objectives, when: { country: ['FR', 'ES', 'IT'] }, workflow },
+      { id: 'large-screen', objectives, when: { device: ['tv', 'console'], country: { not_in: ['US'] } }, workflow },
+      { id: 'kids', objectives, when: { age: { below: 13 } }, workflow },
+    ],
+    experiments: [{ id: 'experiment', objectives, percent: 0.001, cells }],
+    canaries: [{ id: 'canary', objectives, workflow, percent: 0.001 }],
+  }
+  return compileRules(parseRules(rules), [{ name: 'mlp-64', version: 1 }], 1)
+}
+
 export function asked(): Ask {
-  return new PlainAsker().set('mlp-64', 'account-42', { country: 'DE', age: 30, kids: false, surface: 'home' })
+  const context = { country: 'DE', device: 'phone', age: 30, kids: false }
+  return new PlainAsker().set('mlp-64', 'account-42', context)
 }
 
 export function hashOf(objective: string): bigint {

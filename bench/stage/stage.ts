@@ -13,7 +13,7 @@ import {
   verifyRequest,
 } from '@millrace/wire'
 import { table } from '../report'
-import { arena, asked, message, queueOf, scored, signature, tableOf, tableOfTen } from './fixtures'
+import { arena, asked, message, queueOf, scored, signature, tableOf, tableOfFive, tableOfTen } from './fixtures'
 import { InProcessRoad } from './in-process-road'
 
 export interface StageResult {
@@ -49,6 +49,7 @@ function steps(): Step[] {
   assert(verifyRequest(buffer, 0, request.length, view))
   assert(matchInputs(view, intake, matched))
   const other = new RequestView()
+  const five = tableOfFive()
   const ten = tableOfTen()
   const ask = asked()
   const look = (rules: typeof small): number => rules.routes[lookUp(rules, view)]!.version
@@ -73,6 +74,11 @@ function steps(): Step[] {
     },
     { name: 'look up, 1 rule', run: () => look(small), expected: 1 },
     { name: 'look up, 10,000 rules', run: () => look(large), expected: 1 },
+    {
+      name: 'look up, past three conditions, an experiment and a canary',
+      run: () => (five.routes[lookUp(five, ask)]!.rule === 'default' ? 1 : 0),
+      expected: 1,
+    },
     {
       name: 'look up, the last of ten rules, with conditions',
       run: () => (ten.routes[lookUp(ten, ask)]!.rule === 'canary' ? 1 : 0),

@@ -1,8 +1,10 @@
 import { bucketsOf, groupSalt, objectiveHash, saltHash, shareSalt, thresholds } from './allocate'
 import { RulesError } from './check'
-import { compileCondition, Pool } from './compile-condition'
+import { addCondition } from './compile-condition'
 import { defaultCell } from './interpret'
+import { Pool } from './pool'
 import { Op } from './program'
+import { Records } from './records'
 import {
   attributesOf,
   experimentsWith,
@@ -90,7 +92,7 @@ class Compiler {
       enrichments: this.rules.enrichments ?? [],
       ramps: this.ramps,
       attributesAt,
-      attributeKinds: this.pool.kinds,
+      slots: this.pool.kinds.length,
       numbers: Float64Array.from(this.pool.numbers),
       // Int32Array takes each number modulo 2^32.
       program: Int32Array.from(this.program),
@@ -209,9 +211,10 @@ class Compiler {
 
   private when(records: Records, condition: Condition | undefined, body: () => void): void {
     if (condition === undefined) return body()
-    const jump = records.jump(Op.WHEN, 0, later, ...compileCondition(condition, this.pool))
+    const { then, otherwise } = addCondition(records, condition, this.pool)
+    for (const jump of then) records.land(jump)
     body()
-    records.land(jump)
+    for (const jump of otherwise) records.land(jump)
   }
 
   private route(
@@ -271,34 +274,5 @@ class Compiler {
     for (const at of jumps) words[at]! += begin
     for (const word of words) this.program.push(word)
     for (const { at, canary } of ramps) this.ramps.push({ at: at + begin, canary })
-  }
-}
-
-/** Records under way; their jumps count from their own begin until they are written. */
-class Records {
-  readonly words: number[] = []
-  /** Where jumps lie. */
-  readonly jumps: number[] = []
-  readonly ramps: Ramp[] = []
-
-  add(opcode: number, ...body: readonly number[]): void {
-    this.words.push(opcode, 2 + body.length, ...body)
-  }
-
-  /** Adds a record whose word `jump` of its body is where it goes else; returns where that lies. */
-  jump(opcode: number, jump: number, ...body: readonly number[]): number {
-    const at = this.words.length + 2 + jump
-    this.add(opcode, ...body)
-    this.jumps.push(at)
-    return at
-  }
-
-  /** Lets a jump end here. */
-  land(at: number): void {
-    this.words[at] = this.words.length
-  }
-
-  end(): void {
-    this.words.push(Op.END)
   }
 }

@@ -1,5 +1,6 @@
 import { murmur3Words } from './murmur3-words'
-import { If, nameSeed, slotsMax, textSeed } from './program'
+import { firstWord, nameHash } from './name-hash'
+import { Op, slotsMax, textSeed } from './program'
 import type { Ask, Table } from './table'
 
 /*
@@ -7,98 +8,101 @@ import type { Ask, Table } from './table'
  * a few reads of arrays. The slots are this thread's: a look-up is over before the next one begins.
  */
 
-const ABSENT = 0
-const TEXT = 1
-const NUMBER = 2
-const TRUTH = 3
-const wireKinds = { text: 0, number: 1, truth: 2 } as const
+const ABSENT = -1
 
-const kind = new Uint8Array(slotsMax)
-const begin = new Int32Array(slotsMax)
-const length = new Int32Array(slotsMax)
-const number = new Float64Array(slotsMax)
+/** By slot: the place of the attribute in the context of the request. */
+const place = new Int32Array(slotsMax)
+/** By slot: the hash of its text, once a test asked for it. */
 const hash = new Int32Array(slotsMax)
 const hashed = new Uint8Array(slotsMax)
 
 /** Binds the attributes that conditions ask for; those of another kind than the declared one are not there. */
 export function bind(table: Table, ask: Ask): void {
-  const { program, attributesAt, attributeKinds } = table
-  for (let slot = 0; slot < attributeKinds.length; slot++) kind[slot] = ABSENT
-  const { words, contextNameBegin, contextNameLength, contextKind } = ask
+  const { program, attributesAt, slots } = table
+  for (let slot = 0; slot < slots; slot++) place[slot] = ABSENT
+  const { words, contextCount, contextNameBegin, contextNameLength, contextKind } = ask
   const mask = program[attributesAt]!
-  for (let i = 0; i < ask.contextCount; i++) {
+  for (let i = 0; i < contextCount; i++) {
     const from = contextNameBegin[i]!
     const bytes = contextNameLength[i]!
-    const h = murmur3Words(words, from, bytes, nameSeed) | 0
-    for (let at = attributesAt + 1 + 3 * (h & mask); program[at + 1] !== 0; at = following(at, 3, attributesAt, mask)) {
+    const h = nameHash(words, from, bytes)
+    for (let at = attributesAt + 1 + 4 * (h & mask); program[at + 1] !== 0; at = following(at, 4, attributesAt, mask)) {
       if (program[at] !== h || !equals(program, program[at + 1]!, words, from, bytes)) continue
       const slot = program[at + 2]!
-      if (contextKind[i] !== wireKinds[attributeKinds[slot]!]) kind[slot] = ABSENT
-      else if (contextKind[i] === wireKinds.text) {
-        kind[slot] = TEXT
-        begin[slot] = ask.contextTextBegin[i]!
-        length[slot] = ask.contextTextLength[i]!
-        hashed[slot] = 0
-      } else {
-        kind[slot] = contextKind[i] === wireKinds.number ? NUMBER : TRUTH
-        number[slot] = ask.contextNumber[i]!
-      }
+      place[slot] = contextKind[i] === program[at + 3] ? i : ABSENT
+      hashed[slot] = 0
       break
     }
   }
 }
 
-/** Whether the condition at `at` holds for what is bound. */
-export function holdsAt(table: Table, ask: Ask, at: number): boolean {
-  const { program, numbers } = table
-  const end = at + program[at + 1]!
+/** Where a look-up goes on after the test at `at`. */
+export function afterTest(table: Table, ask: Ask, at: number): number {
+  const { program } = table
+  return program[at + (passes(table, ask, at) ? 4 : 5)]!
+}
+
+function passes({ program, numbers }: Table, ask: Ask, at: number): boolean {
   const slot = program[at + 2]!
+  const value = program[at + 3]!
+  const i = place[slot]!
+  if (i === ABSENT) return false
   switch (program[at]) {
-    case If.ALL:
-      for (let one = at + 2; one < end; one += program[one + 1]!) if (!holdsAt(table, ask, one)) return false
-      return true
-    case If.ANY:
-      for (let one = at + 2; one < end; one += program[one + 1]!) if (holdsAt(table, ask, one)) return true
+    case Op.TEXT_IN:
+      return isAmongFew(program, value, ask.words, ask.contextTextBegin[i]!, ask.contextTextLength[i]!)
+    case Op.TEXT_IN_MANY:
+      return isAmongMany(program, value, slot, ask.words, ask.contextTextBegin[i]!, ask.contextTextLength[i]!)
+    case Op.NUMBER_IN:
+      for (let n = value + 1, end = n + numbers[value]!; n < end; n++)
+        if (numbers[n] === ask.contextNumber[i]) return true
       return false
-    case If.NOT:
-      return !holdsAt(table, ask, at + 2)
-    case If.TEXT_IN:
-      return kind[slot] === TEXT && textIn(program, program[at + 3]!, slot, ask.words)
-    case If.NUMBER_IN:
-      if (kind[slot] !== NUMBER) return false
-      for (let n = program[at + 3]!; n < program[at + 4]!; n++) if (numbers[n] === number[slot]) return true
-      return false
-    case If.RANGE: {
-      const below = numbers[program[at + 3]! + 1]!
+    case Op.RANGE: {
+      const number = ask.contextNumber[i]!
+      const below = numbers[value + 1]!
       // NaN: there is no upper end.
-      return (
-        kind[slot] === NUMBER &&
-        number[slot]! >= numbers[program[at + 3]!]! &&
-        (Number.isNaN(below) || number[slot]! < below)
-      )
+      return number >= numbers[value]! && (Number.isNaN(below) || number < below)
     }
-    case If.TRUTH:
-      return kind[slot] === TRUTH && (number[slot] !== 0) === (program[at + 3] === 1)
+    case Op.TRUTH:
+      return (ask.contextNumber[i] !== 0) === (value === 1)
     default:
-      return kind[slot] !== ABSENT
+      return true
   }
 }
 
-/** Whether the slot holds a text; with a literal: that one. */
-export function isText(slot: number, program?: Int32Array, literal = 0, words?: Uint32Array): boolean {
-  if (kind[slot] !== TEXT) return false
-  return program === undefined || equals(program, literal, words!, begin[slot]!, length[slot]!)
+/** Whether the attribute of a slot is there; with a literal: whether it is this text. */
+export function isText(ask: Ask, slot: number, program?: Int32Array, literal = 0): boolean {
+  const i = place[slot]!
+  if (i === ABSENT) return false
+  return (
+    program === undefined || equals(program, literal, ask.words, ask.contextTextBegin[i]!, ask.contextTextLength[i]!)
+  )
 }
 
-function textIn(program: Int32Array, set: number, slot: number, words: Uint32Array): boolean {
+/** Their length and first word tell nearly all texts apart. */
+function isAmongFew(program: Int32Array, few: number, words: Uint32Array, begin: number, bytes: number): boolean {
+  const first = firstWord(words, begin, bytes)
+  for (let at = few + 1, end = at + 3 * program[few]!; at < end; at += 3)
+    if (program[at] === bytes && program[at + 1] === first)
+      if (bytes <= 4 || equals(program, program[at + 2]!, words, begin, bytes)) return true
+  return false
+}
+
+function isAmongMany(
+  program: Int32Array,
+  set: number,
+  slot: number,
+  words: Uint32Array,
+  begin: number,
+  bytes: number,
+): boolean {
   if (hashed[slot] === 0) {
-    hash[slot] = murmur3Words(words, begin[slot]!, length[slot]!, textSeed)
+    hash[slot] = murmur3Words(words, begin, bytes, textSeed)
     hashed[slot] = 1
   }
   const h = hash[slot]!
   const mask = program[set]!
   for (let at = set + 1 + 2 * (h & mask); program[at + 1] !== 0; at = following(at, 2, set, mask))
-    if (program[at] === h && equals(program, program[at + 1]!, words, begin[slot]!, length[slot]!)) return true
+    if (program[at] === h && equals(program, program[at + 1]!, words, begin, bytes)) return true
   return false
 }
 

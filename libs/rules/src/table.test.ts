@@ -113,6 +113,22 @@ test('what lies behind a text in its last word does not count', () => {
   expect(table.routes[lookUp(table, asker)]!.rule).toBe('us')
 })
 
+test('names and texts that are alike by their length, first and last word are told apart', () => {
+  const names = Array.from({ length: 50 }, (_, i) => `name-${String(i).padStart(4, '0')}-name`)
+  const rules = parseRules({
+    attributes: Object.fromEntries(names.map((name) => [name, 'text'])),
+    objectives: { price: { default: 'price@1' } },
+    conditions: names.map((name) => ({ id: name, objectives: ['price'], when: { [name]: name }, workflow: 'price@2' })),
+  })
+  const table = compileRules(rules, versions, 1)
+  for (const name of names)
+    for (const other of names.slice(0, 3)) {
+      const context = { 'name-none-name': name, [name]: other }
+      const rule = table.routes[lookUp(table, asker.set('price', null, context))]!.rule
+      expect([name, other, rule]).toEqual([name, other, name === other ? name : 'default'])
+    }
+})
+
 test('a cell ends before the bucket that is its end', () => {
   for (const subject of ['account-1', 'account-2', 'account-3']) {
     const bucket = bucketOf('e', subject)

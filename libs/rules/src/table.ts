@@ -1,7 +1,6 @@
-import type { AttributeKind } from '@millrace/base'
-import { bind, equals, holdsAt, isText } from './match'
+import { afterTest, bind, equals, isText } from './match'
 import { murmur3Words } from './murmur3-words'
-import { Head, Op } from './program'
+import { firstTest, Head, Op } from './program'
 import type { Ramp } from './ramp'
 import type { Enrichment, Rules, Shadow } from './rules'
 
@@ -39,8 +38,8 @@ export interface Table {
   readonly ramps: readonly Ramp[]
   /** Where the attributes lie in the program; 0 when no condition asks for one. */
   readonly attributesAt: number
-  /** By slot. */
-  readonly attributeKinds: readonly AttributeKind[]
+  /** How many attributes conditions ask for. */
+  readonly slots: number
   readonly numbers: Float64Array
   readonly program: Int32Array
 }
@@ -130,11 +129,10 @@ function gather(table: Table, ask: Ask, head: number, draw: number, into: Int32A
   let count = 0
   let at = program[begin + head]!
   while (program[at] !== Op.END && count < into.length) {
-    const next = at + program[at + 1]!
-    if (program[at] === Op.WHEN) at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
+    if (program[at]! >= firstTest) at = afterTest(table, ask, at)
     else {
       if (draw <= program[at + 3]! >>> 0) into[count++] = program[at + 2]!
-      at = next
+      at += program[at + 1]!
     }
   }
   return count
@@ -149,8 +147,8 @@ function overridden(table: Table, ask: Ask, begin: number): number {
   for (let at = begin; program[at] !== Op.END; ) {
     const next = at + program[at + 1]!
     const op = program[at]
-    if (op === Op.WHEN) {
-      at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
+    if (op! >= firstTest) {
+      at = afterTest(table, ask, at)
       continue
     }
     if (op === Op.VERSION) {
@@ -195,9 +193,6 @@ function run(table: Table, ask: Ask, begin: number): number {
         at = inside === (program[at] === Op.SHARE) ? next : program[at + 5]!
         break
       }
-      case Op.WHEN:
-        at = holdsAt(table, ask, at + 3) ? next : program[at + 2]!
-        break
       case Op.GIVEN: {
         const route = givenCell(program, at, next, ask)
         if (route >= 0) return route
@@ -205,7 +200,7 @@ function run(table: Table, ask: Ask, begin: number): number {
         break
       }
       default:
-        return -1
+        at = afterTest(table, ask, at)
     }
   }
 }
@@ -230,8 +225,8 @@ function cellOf(program: Int32Array, cells: number, bucket: number): number {
 /** The route of the cell that an attribute names; -1 when the request does not have the attribute. */
 function givenCell(program: Int32Array, at: number, end: number, ask: Ask): number {
   const slot = program[at + 2]!
-  if (!isText(slot)) return -1
+  if (!isText(ask, slot)) return -1
   for (let cell = at + 4; cell < end; cell += 2)
-    if (isText(slot, program, program[cell], ask.words)) return program[cell + 1]!
+    if (isText(ask, slot, program, program[cell])) return program[cell + 1]!
   return program[at + 3]!
 }
