@@ -1,11 +1,12 @@
 import { strict as assert } from 'node:assert'
 import { systemClock } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
-import { readConfig, Road, Versions, type Caller, type RoadPool } from '@millrace/server'
+import { anybody, readConfig, Road, Versions, type Caller, type RoadPool } from '@millrace/server'
 import type { RunTask } from '@millrace/worker'
 import { arena, signature } from './fixtures'
 
 const batchRequests = 256
+const party = { who: anybody, inFlight: 0 }
 const oneObjective = { objectives: { 'mlp-64': { default: 'mlp-64@1' } } }
 
 /**
@@ -19,6 +20,7 @@ export class InProcessRoad {
   private done: () => void = () => undefined
   private deferred: (() => void)[] = []
   private readonly caller: Caller = {
+    party,
     closed: false,
     reply: (message, _item, code) => {
       assert(code === 0)
@@ -67,7 +69,7 @@ export class InProcessRoad {
   /** Decides only; the reply holds until the next one. */
   resolve(message: Uint8Array<ArrayBuffer>): Uint8Array {
     let reply!: Uint8Array
-    const caller: Caller = { closed: false, reply: (one) => void (reply = one), cork: (send) => send() }
+    const caller: Caller = { party, closed: false, reply: (one) => void (reply = one), cork: (send) => send() }
     this.road.serve(caller, 0, message.buffer, 0, message.length, true)
     return reply
   }

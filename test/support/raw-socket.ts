@@ -24,8 +24,8 @@ export class RawSocket {
   }
 
   /** Rejects when the connection is refused. */
-  static open(port: number): Promise<RawSocket> {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/stream`, { perMessageDeflate: false })
+  static open(port: number, headers: Readonly<Record<string, string>> = {}): Promise<RawSocket> {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/stream`, { perMessageDeflate: false, headers })
     return new Promise((resolve, reject) => {
       socket.once('error', reject)
       socket.once('open', () => {

@@ -348,3 +348,37 @@ async function paste(line: string): Promise<string> {
   const response = await fetch(target!, { method: 'POST', headers: { [name!]: value! }, body: body! })
   return response.text()
 }
+
+describe('tenants', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenants-'))
+  const file = join(folder, 'tenants.json')
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  it('makes keys, keeps their hashes alone, and shows who is there', () => {
+    const keys = ['shop', 'shop', 'quality'].map((tenant) => {
+      const { status, stdout, stderr } = run(['tenants', 'new', tenant, '--file', file])
+      expect([status, stderr]).toEqual([0, expect.stringContaining(`${tenant} has `)])
+      expect(stdout).toMatch(/^mlr_[\w-]{43}\n$/)
+      return stdout.trim()
+    })
+    expect(new Set(keys).size).toBe(3)
+    const text = readFileSync(file, 'utf8')
+    for (const key of keys) {
+      expect(text).not.toContain(key)
+      const { stdout } = run(['tenants', 'hash'], { input: `${key}\n` })
+      expect(text).toContain(stdout.trim())
+    }
+    const { status, stdout } = run(['tenants', 'list'], { env: { MILLRACE_TENANTS: file } })
+    expect([status, stdout]).toEqual([0, expect.stringMatching(/^shop +2 /m)])
+  })
+
+  it.each([
+    [['tenants', 'list'], '', 2, 'which file?'],
+    [['tenants', 'hash'], 'secret', 2, 'a key is 32 to 512 characters without spaces, and random'],
+    [['tenants', 'list', '--file', '/nowhere'], '', 1, 'MILLRACE_TENANTS=/nowhere: cannot be read: ENOENT'],
+    [['tenants', 'new', '', '--file', file], '', 1, 'tenants.'],
+  ])('%j does not', (args, input, code, message) => {
+    const { status, stderr, stdout } = run(args, { input })
+    expect([status, stdout, stderr]).toEqual([code, '', expect.stringContaining(message)])
+  })
+})

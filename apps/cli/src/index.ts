@@ -23,6 +23,7 @@ import {
 } from './rules'
 import { score, type ScoreOptions } from './score'
 import { serve } from './serve'
+import { addTenants } from './tenants'
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '../package.json'), 'utf8')) as { version: string }
 
@@ -63,6 +64,7 @@ export function main(argv: readonly string[]): void {
     .description('send a request from a JSON file and show the answer')
     .argument('<file>', 'a request, or a list of them, in the JSON twin of the wire; - for stdin')
     .option('-u, --url <url>', 'data port of the server', 'http://127.0.0.1:8080')
+    .option('--token-file <file>', 'file with the key of a tenant; else MILLRACE_TOKEN')
     .option(...json)
     .action(async (file: string, options: ScoreOptions) => exit(await score(file, options)))
   program
@@ -182,6 +184,7 @@ export function main(argv: readonly string[]): void {
     .action(async (options: BenchEnginesOptions) => exit(await benchEngines(options)))
 
   addFacts(program, exit)
+  addTenants(program, exit)
   addPlan(program, exit)
 
   for (const command of [...program.commands, ...rules.commands])

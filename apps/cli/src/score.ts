@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { askServer, type TlsOptions } from './ask-server'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
@@ -7,6 +8,8 @@ const rowsShown = 20
 export interface ScoreOptions extends TlsOptions {
   /** Data port of the server. */
   readonly url: string
+  /** A file that holds the key of a tenant; else MILLRACE_TOKEN. */
+  readonly tokenFile?: string
   readonly json?: boolean
 }
 
@@ -32,10 +35,15 @@ export async function score(file: string, options: ScoreOptions): Promise<number
   return replies.every(({ code }) => code === 'OK') ? Exit.good : Exit.no
 }
 
-async function send({ url, ...tls }: ScoreOptions, request: unknown): Promise<Reply[]> {
+async function send({ url, tokenFile, ...tls }: ScoreOptions, request: unknown): Promise<Reply[]> {
+  const token = tokenOf(tokenFile)
   const { body } = await askServer(
     new URL('/v1/score', url),
-    { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request) },
+    {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...(token === '' ? {} : { authorization: `Bearer ${token}` }) },
+      body: JSON.stringify(request),
+    },
     tls,
     'is the server running? (millrace serve)',
   )
@@ -84,4 +92,14 @@ function short(value: unknown): string {
   if (typeof value === 'number' && !Number.isInteger(value)) return String(Number(value.toPrecision(6)))
   const text = typeof value === 'string' ? value : JSON.stringify(value)
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** Not an option of its own: whoever lists processes would read it. */
+function tokenOf(file: string | undefined): string {
+  if (file === undefined) return process.env['MILLRACE_TOKEN'] ?? ''
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new UsageError(`--token-file ${file}: ${(error as Error).message}`)
+  }
 }

@@ -1,8 +1,12 @@
+import type { Party } from './principal'
+
 /**
  * Who asked: a WebSocket, one HTTP response, or something in front of one. The road calls `reply` exactly once for
  * each message it was given for the caller, unless the caller is `closed` by then.
  */
 export interface Caller {
+  /** At the other end of the connection. */
+  readonly party: Party
   /** The other side is gone; replies to it are dropped. */
   closed: boolean
   /**

@@ -1,7 +1,9 @@
 import { freemem } from 'node:os'
 import { shownLocation } from '@millrace/facts'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
+import { isLoopback } from './loopback'
 import { checkCuda, checkMemory, checkSeating, checkWebgpu, wishOf } from './pool-config'
+import { checkTenants } from './tenants-file'
 import { checkTls } from './tls'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
 
@@ -23,6 +25,10 @@ export interface Config {
   allowedOrigins: string[]
   /** Whoever reaches the data port may use it, also from other machines. */
   allowAnonymous: 'no' | 'yes'
+  /** A file; empty: clients are not asked who they are, but for certificates. */
+  tenants: string
+  /** Of commands that ask a server. */
+  token: string
   /** Empty: none is asked for. */
   adminToken: string
   /** Files, PEM; empty: the data port speaks plain text. */
@@ -173,6 +179,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     stateFolder: str('STATE_FOLDER'),
     allowedOrigins: raw('MILLRACE_ALLOWED_ORIGINS') as string[],
     allowAnonymous: str('ALLOW_ANONYMOUS') as Config['allowAnonymous'],
+    tenants: str('TENANTS'),
+    token: str('TOKEN'),
     adminToken: str('ADMIN_TOKEN'),
     decisionKey: raw('MILLRACE_DECISION_KEY') as string[],
     decisionSeconds: num('DECISION_SECONDS'),
@@ -209,6 +217,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     startTimeoutMs: num('START_TIMEOUT_MS'),
   }
   checkTls(config, problems, warnings)
+  checkTenants(config, problems, warnings)
   if (config.transport === 'auto' && config.tlsClientCa !== '') {
     config.transport = 'node'
     warnings.push(
@@ -267,9 +276,9 @@ function checkRelations(config: Config, available: number, problems: string[]): 
     'MILLRACE_TLS_CLIENT_CA: uWebSockets.js lets clients in that show no certificate: set MILLRACE_TRANSPORT=node or auto',
   )
   need(
-    isLoopback(config.host) || config.tlsClientCa !== '' || config.allowAnonymous === 'yes',
-    `MILLRACE_HOST: is not loopback, and whoever reaches ${config.host} may use the models: ask clients for certificates ` +
-      '(MILLRACE_TLS_CLIENT_CA), or set MILLRACE_ALLOW_ANONYMOUS=yes where something in front keeps others out',
+    isLoopback(config.host) || config.tlsClientCa !== '' || config.tenants !== '' || config.allowAnonymous === 'yes',
+    `MILLRACE_HOST: is not loopback, and whoever reaches ${config.host} may use the models: ask clients for keys ` +
+      '(MILLRACE_TENANTS) or certificates (MILLRACE_TLS_CLIENT_CA), or set MILLRACE_ALLOW_ANONYMOUS=yes where something in front keeps others out',
   )
   for (const origin of config.allowedOrigins)
     need(
@@ -293,10 +302,6 @@ function checkRelations(config: Config, available: number, problems: string[]): 
   )
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host)
-}
-
 function checkPoolNames(names: string[], problems: string[]): void {
   if (names.length === 0) problems.push('MILLRACE_POOLS: names no pool')
   for (const name of names) {
@@ -307,7 +312,7 @@ function checkPoolNames(names: string[], problems: string[]): void {
 }
 
 /** Never shown. */
-const secrets: readonly string[] = ['MILLRACE_ADMIN_TOKEN', 'MILLRACE_DECISION_KEY']
+const secrets: readonly string[] = ['MILLRACE_ADMIN_TOKEN', 'MILLRACE_DECISION_KEY', 'MILLRACE_TOKEN']
 
 export interface ConfigRow {
   name: string

@@ -3,6 +3,7 @@ import { Code, fnv1a64, type U64 } from '@millrace/base'
 import type { Route } from '@millrace/rules'
 import type { RequestView } from '@millrace/wire'
 import type { Mapping } from './mapping'
+import type { Refused } from './refused'
 
 /*
  * Decisions that clients carry: what `/v1/resolve` says, signed, so that a later request need not be decided again.
@@ -18,12 +19,6 @@ const format = 1
 const signedBytes = 40
 const signatureBytes = 16
 export const decisionBytes = signedBytes + signatureBytes
-
-/** A decision that does not hold for the request that bears it. */
-export interface DecisionRefusal {
-  readonly code: Code
-  readonly message: string
-}
 
 export class Decisions {
   private readonly bytes = Buffer.alloc(decisionBytes)
@@ -57,7 +52,7 @@ export class Decisions {
   }
 
   /** The route that the decision of a request names, -1 when the rules in force do not have it, or why it is refused. */
-  accept(view: RequestView, mapping: Mapping): number | DecisionRefusal {
+  accept(view: RequestView, mapping: Mapping): number | Refused {
     const bytes = Buffer.from(view.buffer as ArrayBuffer, view.base + view.decisionBegin, view.decisionLength)
     if (bytes.length !== decisionBytes || bytes.readUInt32LE(0) !== format) return forged
     const subject = this.subjectOf(view)
@@ -97,16 +92,16 @@ function isSigned(bytes: Buffer, signature: Buffer): boolean {
   return timingSafeEqual(signature.subarray(0, signatureBytes), bytes.subarray(signedBytes))
 }
 
-const forged: DecisionRefusal = {
+const forged: Refused = {
   code: Code.UNAUTHENTICATED,
   message: 'decision: was changed, or signed by a key that is not in MILLRACE_DECISION_KEY here; resolve again',
 }
 
-function ofAnother(what: string): DecisionRefusal {
+function ofAnother(what: string): Refused {
   return { code: Code.INVALID_ARGUMENT, message: `decision: was made for another ${what}; resolve for this one` }
 }
 
-function tooOld(age: number, secondsMax: number): DecisionRefusal {
+function tooOld(age: number, secondsMax: number): Refused {
   const message = `decision: was made ${age} s ago, holds for ${secondsMax} (MILLRACE_DECISION_SECONDS); resolve again`
   return { code: Code.FAILED_PRECONDITION, message }
 }

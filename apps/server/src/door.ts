@@ -2,6 +2,8 @@ import { Code, Refusal } from '@millrace/base'
 import { encodeReplyList, httpStatus, ListView, parseJson, verifyList } from '@millrace/wire'
 import type { Caller } from './caller'
 import { encodedRefusal, serveJson } from './json-twin'
+import { mayNot } from './identity'
+import { Right, type Party } from './principal'
 import type { Road } from './road'
 import type { RulesFeed } from './rules-feed'
 import { paths, type Door, type Post, type Responder, type Socket } from './transport'
@@ -46,7 +48,7 @@ export class RoadDoor implements Door {
     const answer = (reply: unknown): void => socket.replyText(JSON.stringify(reply))
     try {
       const parsed = parseRequests(text)
-      if (isSubscription(parsed)) return this.rules.subscribe(socket)
+      if (isSubscription(parsed)) return this.subscribe(socket)
       const values = Array.isArray(parsed) ? parsed : [parsed]
       values.forEach((value, i) => serveJson(this.road, socket, i, value, false, answer))
     } catch (error) {
@@ -70,6 +72,21 @@ export class RoadDoor implements Door {
   foreign(responder: Responder, origin: string): void {
     const message = `origin: pages of ${origin.slice(0, 100)} may not ask this server (MILLRACE_ALLOWED_ORIGINS)`
     this.refuseJson(responder, '403 Forbidden', Code.PERMISSION_DENIED, message)
+  }
+
+  stranger(responder: Responder | Post, { code, message }: Refusal): void {
+    const status = httpStatus[code]!
+    const binary = 'contentType' in responder && responder.contentType.startsWith(flatBuffers)
+    if (!binary) return this.refuseJson(responder, status, code, message)
+    this.road.answers.count(-1, code)
+    responder.respond(status, flatBuffers, encodedRefusal(code, message))
+  }
+
+  private subscribe(socket: Socket): void {
+    const { who } = socket.party
+    if (!who.revoked && (who.may & Right.rules) !== 0) return this.rules.subscribe(socket)
+    const { code, message } = mayNot(who, 'rules')
+    throw new Refusal(code, message)
   }
 
   private postBinary(post: Post, body: ArrayBufferLike, base: number, length: number): void {
@@ -130,6 +147,10 @@ const known404 = `there are POST ${paths.score}, POST ${paths.resolve} and GET $
 class HttpCaller implements Caller {
   constructor(private readonly responder: Responder) {}
 
+  get party(): Party {
+    return this.responder
+  }
+
   get closed(): boolean {
     return this.responder.closed
   }
@@ -156,6 +177,10 @@ class ListCaller<T> implements Caller {
     this.replies = new Array<T>(count)
     this.missing = count
     if (count === 0) done([])
+  }
+
+  get party(): Party {
+    return this.responder
   }
 
   get closed(): boolean {

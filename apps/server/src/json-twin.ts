@@ -11,6 +11,7 @@ import {
 } from '@millrace/wire'
 import { columnsFromJson, columnsToJson, type ColumnValues } from '@millrace/workflow'
 import type { Caller } from './caller'
+import type { Party } from './principal'
 import type { Road } from './road'
 
 /** Gets one JSON reply. */
@@ -31,7 +32,7 @@ export function serveJson(
   try {
     const { request, inputs } = requestFromJson(value)
     const bare = encodeRequest(request)
-    const route = road.routeOf(bare)
+    const route = road.routeOf(bare, parent.party.who)
     const version = route < 0 ? null : road.versionOf(route)
     const caller = new JsonCaller(parent, answer, version?.description.signature.outputs ?? [])
     let message = bare
@@ -71,6 +72,10 @@ class JsonCaller implements Caller {
     private readonly answer: AnswerJson,
     private readonly outputs: readonly ColumnSpec[],
   ) {}
+
+  get party(): Party {
+    return this.parent.party
+  }
 
   get closed(): boolean {
     return this.parent.closed

@@ -5,6 +5,7 @@ import { parseRules, RulesError, type RulesFile } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
+import { openDoorkeeper } from './doorkeeper'
 import { RoadDoor } from './door'
 import { explainRequest } from './explain'
 import type { NumberedRules, Wanted } from './lane-messages'
@@ -109,6 +110,7 @@ export class Lane {
       const routed = versions.compile(parseRules(numbered.rules), numbered.version)
       const road = new Road({ config, arena, versions, routed, pools: roadPools })
       const feed = new RulesFeed(numbered)
+      const doorkeeper = openDoorkeeper(config, road.tenants, log)
       const tls = tlsFilesOf(config, 'data')
       const transport = await openTransport(
         config.transport,
@@ -120,6 +122,7 @@ export class Lane {
           allowedOrigins: config.allowedOrigins,
           tls: tls === null ? null : { files: tls, texts: readTls(tls) },
           door: new RoadDoor(road, feed, config.requestBytesMax),
+          doorkeeper,
         },
         log,
       )

@@ -1,9 +1,12 @@
-import { createServer, STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, ServerResponse, STATUS_CODES, type IncomingMessage } from 'node:http'
 import { createServer as createTlsServer, type Server } from 'node:https'
 import { Server as Listener, type AddressInfo, type Socket as Connection } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import { Refusal } from '@millrace/base'
+import type { Shown } from './doorkeeper'
 import { httpLimits, isPlain } from './http-limits'
+import { anybody, type Party, type Principal } from './principal'
 import { peerOf, secureOptions, type Peer } from './tls'
 import {
   allowsOrigin,
@@ -21,7 +24,7 @@ import { Unread, type Sending } from './unread'
 
 /** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
 export async function openNode(options: TransportOptions): Promise<Transport> {
-  const { door, bodyBytesMax, allowedOrigins, tls } = options
+  const { door, doorkeeper, bodyBytesMax, allowedOrigins, tls } = options
   const connections = new Set<Connection>()
   const unread = new Unread(options.unreadBytesMax)
   const peers = new WeakMap<Connection, Peer | null>()
@@ -30,7 +33,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     if (req.socket.destroyed || !isPlain(req)) return void req.socket.destroy()
     const path = pathOf(req)
     const origin = req.headers.origin ?? ''
-    const post = new NodePost(res, req, path === paths.resolve, peers.get(req.socket) ?? null, unread)
+    const post = new NodePost(res, req, path === paths.resolve, unread)
     if (!allowsOrigin(allowedOrigins, origin)) {
       req.resume()
       return door.foreign(post, origin)
@@ -42,6 +45,12 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       req.resume()
       return door.other(post, req.method ?? 'GET', path)
     }
+    const who = doorkeeper.whoIs(shownBy(req, peers))
+    if (who instanceof Refusal) {
+      req.resume()
+      return door.stranger(post.closing(), who)
+    }
+    post.who = who
     readBody(req, bodyBytesMax, (body) => {
       if (body === null) return door.tooLarge(post.closing())
       door.post(post, body.buffer, 0, body.byteLength)
@@ -69,11 +78,13 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
             : 403
     if (status !== 101)
       return void connection.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\n\r\n`)
-    webSockets.handleUpgrade(req, connection, head, (ws) => webSockets.emit('connection', ws, req))
+    const who = doorkeeper.whoIs(shownBy(req, peers))
+    if (who instanceof Refusal) return door.stranger(new NodePost(responseOn(connection, req), req, false, unread), who)
+    webSockets.handleUpgrade(req, connection, head, (ws) => webSockets.emit('connection', ws, who))
   })
   const sockets = new Set<NodeSocket>()
-  webSockets.on('connection', (ws, req) => {
-    const socket = new NodeSocket(ws, peers.get(req.socket) ?? null, unread)
+  webSockets.on('connection', (ws: WebSocket, who: Principal) => {
+    const socket = new NodeSocket(ws, who, unread)
     sockets.add(socket)
     ws.on('message', (data: RawData, isBinary) => {
       const bytes = data as Buffer
@@ -122,6 +133,21 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
   }
 }
 
+/** What the other side of a request shows of itself. */
+function shownBy(req: IncomingMessage, peers: WeakMap<Connection, Peer | null>): Shown {
+  const { authorization = '', 'x-api-key': apiKey = '' } = req.headers
+  return { authorization, apiKey: String(apiKey), peer: peers.get(req.socket) ?? null }
+}
+
+/** The answer to an upgrade that is refused, the last on its connection: http leaves that to whoever upgrades. */
+function responseOn(connection: Connection, req: IncomingMessage): ServerResponse {
+  const res = new ServerResponse(req)
+  res.shouldKeepAlive = false
+  res.assignSocket(connection)
+  res.once('finish', () => connection.end())
+  return res
+}
+
 function pathOf(req: IncomingMessage): string {
   return (req.url ?? '').split('?')[0]!
 }
@@ -153,12 +179,14 @@ function ping(sockets: Iterable<NodeSocket>): void {
 
 class NodePost implements Post, Sending {
   readonly contentType: string
+  /** Until it is known. */
+  who = anybody
+  inFlight = 0
 
   constructor(
     private readonly res: ServerResponse,
     req: IncomingMessage,
     readonly dryRun: boolean,
-    readonly peer: Peer | null,
     private readonly unread: Unread,
   ) {
     this.contentType = req.headers['content-type'] ?? ''
@@ -183,6 +211,7 @@ class NodePost implements Post, Sending {
     const bytes = Buffer.from(body as Uint8Array)
     this.res.statusCode = Number.parseInt(status, 10)
     this.res.setHeader('content-type', contentType)
+    if (this.res.statusCode === 401) this.res.setHeader('www-authenticate', 'Bearer')
     this.res.end(bytes)
     this.endUnread()
   }
@@ -210,16 +239,21 @@ class NodePost implements Post, Sending {
   }
 }
 
-class NodeSocket implements Socket, Sending {
+class NodeSocket implements Socket, Party, Sending {
+  inFlight = 0
   closed = false
   /** Said something since the last ping. */
   heard = true
 
   constructor(
     readonly ws: WebSocket,
-    readonly peer: Peer | null,
+    readonly who: Principal,
     private readonly unread: Unread,
   ) {}
+
+  get party(): Party {
+    return this
+  }
 
   reply(message: Uint8Array): void {
     this.send(Buffer.from(message))

@@ -12,19 +12,22 @@ import {
   matchInputs,
   overrideOf,
   RequestView,
-  textAt,
   verifyRequest,
   type ResolvedMessage,
 } from '@millrace/wire'
 import { Answers } from './answers'
 import { Calls } from './calls'
-import { Decisions, type DecisionRefusal } from './decisions'
+import { Decisions } from './decisions'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
+import { Identity, mayNot } from './identity'
 import { AnswerCounts, Mapping } from './mapping'
 import { observeBatch } from './pool-limits'
+import { Right, type Principal } from './principal'
 import { readContext } from './read-context'
+import { arenaFull, notReady, queueFull, rowTooLarge, tooManyCalls, tooManyRows, unknownObjective } from './refusals'
+import type { Refused } from './refused'
 import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
 import type { Routed, Versions } from './versions'
@@ -66,7 +69,8 @@ export class Road implements BatchOwner {
   /** Hash of an objective that came by its name. */
   private readonly objective: U64 = { lo: 0, hi: 0 }
   private readonly decisions: Decisions
-  private refusal: DecisionRefusal | null = null
+  private readonly identity: Identity
+  private refusal: Refused | null = null
   private readonly digits = new Uint32Array(Math.ceil(digitsMax / 4))
   private readonly digitBytes = Buffer.from(this.digits.buffer)
   private readonly clock: Clock
@@ -83,6 +87,7 @@ export class Road implements BatchOwner {
     this.clock = clock
     this.calls = new Calls(config.requestsInFlightMax)
     this.tenants = new TenantCounts(config.metricsTenantsMax)
+    this.identity = new Identity(this.tenants)
     const mapping = new Mapping(routed, this.counts)
     this.answers = new Answers(this.calls, arena, versions, this.counts, this.tenants, mapping)
     this.decisions = new Decisions(config.decisionKey, config.decisionSeconds, () => clock.nowMs())
@@ -112,15 +117,18 @@ export class Road implements BatchOwner {
     const { view, matched, calls } = this
     const { config } = this.options
     const { mapping } = this
+    const stranger = this.identity.check(view, caller.party.who)
+    if (stranger !== null) return this.atOnce(caller, item, -1, stranger.code, stranger.message)
     const route = this.route()
     if (route === NoRoute.REFUSED) return this.refuseOverride(caller, item)
     if (route === decisionRefused) return this.atOnce(caller, item, -1, this.refusal!.code, this.refusal!.message)
-    if (route < 0) return this.atOnce(caller, item, -1, Code.NOT_FOUND, this.unknownObjective())
+    if (route < 0)
+      return this.atOnce(caller, item, -1, Code.NOT_FOUND, unknownObjective(view, mapping.table.objectives))
     if (this.draining)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, 'the server is stopping; send it to another')
     const version = mapping.versions[route]!.served
     if (version === null || version.limits.length === 0)
-      return this.atOnce(caller, item, route, Code.UNAVAILABLE, this.notReady(route))
+      return this.atOnce(caller, item, route, Code.UNAVAILABLE, notReady(mapping.table.routes[route]!))
     if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.resolve(caller, item, route)
     if (!matchInputs(view, version.intake, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
@@ -129,12 +137,12 @@ export class Road implements BatchOwner {
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
     const { rows } = matched
     if (rows > config.requestRowsMax)
-      return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, this.tooManyRows(rows))
+      return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, tooManyRows(rows, config.requestRowsMax))
     const queue = view.priority === 1 ? version.bulk : version.interactive
     if (queue.rowsWaiting + rows > queue.queueRowsMax)
-      return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, this.queueFull(version))
+      return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, queueFull(version.label, queue.queueRowsMax))
     const call = calls.take()
-    if (call < 0) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, this.tooManyCalls())
+    if (call < 0) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, tooManyCalls(calls.max))
 
     const now = this.tick()
     calls.caller[call] = caller
@@ -160,9 +168,10 @@ export class Road implements BatchOwner {
   }
 
   /** The route that a message would take, or less than 0; for those who must know the signature before they can ask. */
-  routeOf(message: Uint8Array): number {
-    if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, this.view)) return -1
-    return this.route()
+  routeOf(message: Uint8Array, who: Principal): number {
+    const { view } = this
+    if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, view)) return -1
+    return this.identity.check(view, who) === null ? this.route() : -1
   }
 
   /** Refuses the request that `routeOf` looked at just now. */
@@ -309,7 +318,7 @@ export class Road implements BatchOwner {
         // Parts that are in already run for nobody: the call is answered, and freed when they are back.
         if (heapBytes > queue.heapBytesMax)
           answers.fail(call, Code.INVALID_ARGUMENT, rowTooLarge(from, heapBytes, queue.heapBytesMax))
-        else answers.fail(call, Code.RESOURCE_EXHAUSTED, this.arenaFull())
+        else answers.fail(call, Code.RESOURCE_EXHAUSTED, arenaFull(this.options.arena.totalBytes))
         return
       }
       from += n
@@ -375,6 +384,11 @@ export class Road implements BatchOwner {
   /** Answers what would answer. A decision is not made of another one: it would hold for ever. */
   private resolve(caller: Caller, item: number, route: number): void {
     const { view, mapping } = this
+    const { who } = caller.party
+    if ((who.may & Right.resolve) === 0) {
+      const { code, message } = mayNot(who, 'resolve')
+      return this.atOnce(caller, item, route, code, message)
+    }
     const { workflow, version } = mapping.table.routes[route]!
     const decision = view.decisionLength > 0 ? null : this.decisions.sign(view, mapping, route)
     const resolved = { routingKey: routingKey(workflow, version), decision }
@@ -397,47 +411,9 @@ export class Road implements BatchOwner {
   private viewId(): bigint {
     return (BigInt(this.view.idHi) << 32n) | BigInt(this.view.idLo)
   }
-
-  private unknownObjective(): string {
-    const { view } = this
-    const { objectives } = this.mapping.table
-    if (view.objectiveBegin === 0 && view.objectiveLo === 0 && view.objectiveHi === 0)
-      return 'objective: is missing; send its name or its hash'
-    const asked =
-      view.objectiveBegin > 0
-        ? `'${textAt(view, view.objectiveBegin, Math.min(view.objectiveLength, 100))}'`
-        : `hash ${((BigInt(view.objectiveHi) << 32n) | BigInt(view.objectiveLo)).toString(16)}`
-    const more = objectives.length > 10 ? ` and ${objectives.length - 10} more` : ''
-    return `objective: ${asked} is not served here; there are ${objectives.slice(0, 10).join(', ')}${more}`
-  }
-
-  private notReady(route: number): string {
-    const { workflow, version } = this.mapping.table.routes[route]!
-    return `${workflow}@${version} is not ready; the server's log and GET /v2/health/ready on its admin port say why`
-  }
-
-  private tooManyRows(rows: number): string {
-    return `inputs: ${rows} rows, at most ${this.options.config.requestRowsMax} (MILLRACE_REQUEST_ROWS_MAX)`
-  }
-
-  private queueFull({ label, interactive }: ServedVersion): string {
-    return `${label} has ${interactive.queueRowsMax} rows waiting already (MILLRACE_QUEUE_ROWS_MAX); send it later`
-  }
-
-  private tooManyCalls(): string {
-    return `this lane holds ${this.calls.max} requests already (MILLRACE_REQUESTS_IN_FLIGHT_MAX); send it later`
-  }
-
-  private arenaFull(): string {
-    return `no slab is free in the ${this.options.arena.totalBytes} bytes of MILLRACE_ARENA_BYTES; send it later`
-  }
 }
 
-function rowTooLarge(row: number, bytes: number, bytesMax: number): string {
-  return `inputs: row ${row} has ${bytes} bytes of strings and lists, at most ${bytesMax} fit a slab (MILLRACE_SLAB_BYTES_MAX)`
-}
-
-const decisionAndOverride: DecisionRefusal = {
+const decisionAndOverride: Refused = {
   code: Code.INVALID_ARGUMENT,
   message: 'decision: the request has an override too; give one of them',
 }

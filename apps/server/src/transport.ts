@@ -1,10 +1,11 @@
+import type { Refusal } from '@millrace/base'
 import type { Caller } from './caller'
-import type { Peer, TlsFiles, TlsTexts } from './tls'
+import type { Doorkeeper } from './doorkeeper'
+import type { Party } from './principal'
+import type { TlsFiles, TlsTexts } from './tls'
 
 /** One HTTP request's way back. */
-export interface Responder {
-  /** Who asks, found when the connection was made; null where clients show no certificate. */
-  readonly peer: Peer | null
+export interface Responder extends Party {
   /** The client went away before it was answered. */
   readonly closed: boolean
   /** Answers; at most once. `body` is not read after it returns. */
@@ -22,8 +23,6 @@ export interface Post extends Responder {
 
 /** One WebSocket: a caller, that may be answered with text as well. */
 export interface Socket extends Caller {
-  /** Who asks, found when the connection was made; null where clients show no certificate. */
-  readonly peer: Peer | null
   replyText(text: string): void
 }
 
@@ -41,6 +40,8 @@ export interface Door {
   tooLarge(responder: Responder): void
   /** A browser's request for a page whose origin is not allowed. */
   foreign(responder: Responder, origin: string): void
+  /** Somebody who is not let in. */
+  stranger(responder: Responder | Post, refusal: Refusal): void
 }
 
 export interface TransportOptions {
@@ -55,6 +56,7 @@ export interface TransportOptions {
   /** Null: plain text. */
   readonly tls: Tls | null
   readonly door: Door
+  readonly doorkeeper: Doorkeeper
 }
 
 /** One library reads the files by itself, the other is handed what they hold. */

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
+import { Refusal } from '@millrace/base'
+import { anybody, type Party, type Principal } from './principal'
 import {
   allowsOrigin,
   backpressureBytesMax,
@@ -94,7 +96,7 @@ interface OpenApp {
 
 function openApp(
   uws: typeof Uws,
-  { tls, host, bodyBytesMax, allowedOrigins, door }: TransportOptions,
+  { tls, host, bodyBytesMax, allowedOrigins, door, doorkeeper }: TransportOptions,
   port: number,
   sockets: Set<UwsSocket>,
   way: WayBack,
@@ -109,12 +111,15 @@ function openApp(
       if (!allowsOrigin(allowedOrigins, origin)) return answerLast(post, res, () => door.foreign(post, origin))
       post.cors = corsHeaders(origin, false)
     }
+    const who = doorkeeper.whoIs(head)
+    if (who instanceof Refusal) return answerLast(post, res, () => door.stranger(post, who))
+    post.who = who
     post.closing = chunked || !hasBody
     readBody(post, res, bodyBytesMax, door)
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
-  app.ws<unknown>(paths.stream, {
+  app.ws<Upgraded>(paths.stream, {
     maxPayloadLength: bodyBytesMax,
     maxBackpressure: backpressureBytesMax,
     closeOnBackpressureLimit: 1,
@@ -127,8 +132,13 @@ function openApp(
         const response = new UwsResponse(res, way)
         return answerLast(response, res, () => door.foreign(response, origin))
       }
+      const who = doorkeeper.whoIs(head)
+      if (who instanceof Refusal) {
+        const response = new UwsResponse(res, way)
+        return answerLast(response, res, () => door.stranger(response, who))
+      }
       res.upgrade(
-        {},
+        { who },
         req.getHeader('sec-websocket-key'),
         req.getHeader('sec-websocket-protocol'),
         req.getHeader('sec-websocket-extensions'),
@@ -136,7 +146,7 @@ function openApp(
       )
     },
     open: (ws: OpenSocket) => {
-      ws.socket = new UwsSocket(ws, way.unread)
+      ws.socket = new UwsSocket(ws, ws.getUserData().who, way.unread)
       sockets.add(ws.socket)
     },
     message: (ws: OpenSocket, message, isBinary) => {
@@ -223,6 +233,10 @@ function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, door: 
 const head = {
   contentType: '',
   origin: '',
+  authorization: '',
+  apiKey: '',
+  /** uWebSockets.js does not ask clients for certificates. */
+  peer: null,
   chunked: false,
   /** It says how long its body is. */
   hasBody: false,
@@ -239,7 +253,7 @@ let hosts = 0
  */
 function readHead(req: Uws.HttpRequest): typeof head {
   lengths = encodings = hosts = 0
-  head.contentType = head.origin = ''
+  head.contentType = head.origin = head.authorization = head.apiKey = ''
   head.chunked = head.hides = false
   req.forEach(look)
   head.hasBody = lengths + encodings > 0
@@ -254,6 +268,8 @@ const look = (name: string, value: string): void => {
     if (value === '') head.hides = true
   } else if (name === 'host') hosts++
   else if (name === 'origin') head.origin = value
+  else if (name === 'authorization') head.authorization = value
+  else if (name === 'x-api-key') head.apiKey = value
   else if (name === 'transfer-encoding') {
     encodings++
     head.chunked = true
@@ -272,8 +288,9 @@ interface WayBack {
 
 class UwsResponse implements Responder, Sending {
   closed = false
-  /** uWebSockets.js does not ask clients for certificates. */
-  readonly peer = null
+  /** Until it is known. */
+  who = anybody
+  inFlight = 0
   /** The connection ends with the answer. */
   closing = false
   cors: Readonly<Record<string, string>> | null = null
@@ -295,6 +312,7 @@ class UwsResponse implements Responder, Sending {
     const write = (): void => {
       if (status !== '200 OK') this.res.writeStatus(status)
       if (contentType !== '') this.res.writeHeader('content-type', contentType)
+      if (status.startsWith('401')) this.res.writeHeader('www-authenticate', 'Bearer')
       if (this.cors !== null) for (const name in this.cors) this.res.writeHeader(name, this.cors[name]!)
       if (body.length <= largeBytes || this.closing) this.res.end(body, this.closing)
       else this.sendLarge(Buffer.from(body as Uint8Array))
@@ -347,20 +365,29 @@ class UwsPost extends UwsResponse implements Post {
 }
 
 /** The library's object for a socket, the same in every callback, with a property of ours: no call to look it up. */
-type OpenSocket = Uws.WebSocket<unknown> & { socket?: UwsSocket }
+type OpenSocket = Uws.WebSocket<Upgraded> & { socket?: UwsSocket }
+
+/** What an upgrade hands on. */
+interface Upgraded {
+  readonly who: Principal
+}
 
 /** What the library says of a message that it was given: it is with the kernel, it waits, or it is dropped. */
 const Sent = { gone: 1, dropped: 2 } as const
 
-class UwsSocket implements Socket, Sending {
-  /** uWebSockets.js does not ask clients for certificates. */
-  readonly peer = null
+class UwsSocket implements Socket, Party, Sending {
+  inFlight = 0
   closed = false
 
   constructor(
-    readonly ws: Uws.WebSocket<unknown>,
+    readonly ws: OpenSocket,
+    readonly who: Principal,
     private readonly unread: Unread,
   ) {}
+
+  get party(): Party {
+    return this
+  }
 
   reply(message: Uint8Array): void {
     this.sent(this.ws.send(message, true))

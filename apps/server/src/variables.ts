@@ -83,6 +83,12 @@ export const variables: readonly Variable[] = [
     ['no', 'yes'],
     'Whether the data port may bind to more than loopback without asking clients who they are.',
   ),
+  text(
+    'MILLRACE_TENANTS',
+    '',
+    'File of the tenants: their keys and certificates, and what they may; by default none are asked for.',
+  ),
+  text('MILLRACE_TOKEN', '', 'Key that commands show to the data port of a server, as millrace score does.'),
   {
     name: 'MILLRACE_ALLOWED_ORIGINS',
     kind: 'list',

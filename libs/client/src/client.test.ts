@@ -415,7 +415,7 @@ describe('over WebSocket', () => {
     opened.push({ close: () => new Promise((resolve) => http.close(() => resolve())) })
     const { port } = http.address() as AddressInfo
     const error = await errorOf(clientOf(port).score(one(1)))
-    expect(error.message).toBe(`UNAVAILABLE: ws://127.0.0.1:${port}/v1/stream: Unexpected server response: 404`)
+    expect(error.message).toBe(`UNAVAILABLE: ws://127.0.0.1:${port}/v1/stream: the server answered 404`)
   })
 
   test('an upgrade that is never answered runs into the deadline, and the client closes', async () => {

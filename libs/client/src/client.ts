@@ -10,7 +10,7 @@ import {
   type TimingsMessage,
 } from '@millrace/wire'
 import { fromColumn, toColumn, type InputValue, type OutputValue } from './columns'
-import type { ClientTls, Connection } from './connection'
+import { headersOf, type ClientTls, type Connection } from './connection'
 import { HttpConnection } from './http-connection'
 import { ScoreError } from './score-error'
 import { WebSocketConnection } from './web-socket-connection'
@@ -24,6 +24,8 @@ export interface ClientOptions {
   readonly timeoutMs?: number
   /** Connections: WebSockets that share the requests (1), or at most so many to POST on (64). */
   readonly sockets?: number
+  /** The key of a tenant, for servers that ask who somebody is; in no message of an error. */
+  readonly token?: string
   /** Sent with every POST and with the upgrade. */
   readonly headers?: Readonly<Record<string, string>>
   /** Over `https:`: whom to trust, and what to show. */
@@ -79,7 +81,8 @@ export class Client {
 
   constructor(options: ClientOptions) {
     const url = new URL(options.url)
-    const { headers = {}, tls = {} } = options
+    const { tls = {} } = options
+    const headers = headersOf(options)
     this.timeoutMs = options.timeoutMs ?? 10_000
     if (options.transport === 'http') {
       const score = new URL('/v1/score', url).href

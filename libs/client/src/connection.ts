@@ -1,3 +1,6 @@
+import { codeOf, type CodeName } from '@millrace/base'
+import { ScoreError } from './score-error'
+
 /** A way to the server: sends messages, gives their replies back. */
 export interface Connection {
   /**
@@ -25,4 +28,23 @@ export interface ClientTls {
   /** Of the client itself, with its chain, for servers that ask for one. */
   readonly cert?: string | Buffer
   readonly key?: string | Buffer
+}
+
+/** Headers with what a key is shown by. */
+export function headersOf(options: {
+  readonly token?: string
+  readonly headers?: Readonly<Record<string, string>>
+}): Readonly<Record<string, string>> {
+  const { token, headers = {} } = options
+  return token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` }
+}
+
+/** Why a server refused a connection or a body whole, of the JSON that it answers then; null when it is none. */
+export function refusalOf(body: string): ScoreError | null {
+  try {
+    const { code, message } = JSON.parse(body) as { code?: string; message?: string }
+    return code === undefined || codeOf(code) === undefined ? null : new ScoreError(code as CodeName, String(message))
+  } catch {
+    return null
+  }
 }

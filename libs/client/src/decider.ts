@@ -17,7 +17,7 @@ import {
   type Table,
 } from '@millrace/rules'
 import type { OverrideMessage, RouteMessage } from '@millrace/wire'
-import type { ClientTls } from './connection'
+import { headersOf, type ClientTls } from './connection'
 import { ScoreError } from './score-error'
 
 export interface DeciderOptions {
@@ -25,6 +25,8 @@ export interface DeciderOptions {
   readonly url: string
   /** Keeps the last rules, so that a start without a server decides by them. */
   readonly file?: string
+  /** The key of a tenant that may follow the rules, for servers that ask who somebody is. */
+  readonly token?: string
   readonly headers?: Readonly<Record<string, string>>
   /** Over `https:`: whom to trust, and what to show. */
   readonly tls?: ClientTls
@@ -158,7 +160,7 @@ export class Decider {
     return new Promise((resolve) => {
       let told = false
       const socket = new WebSocket(this.url, {
-        headers: this.options.headers ?? {},
+        headers: headersOf(this.options),
         handshakeTimeout: 10_000,
         perMessageDeflate: false,
         ...this.options.tls,

@@ -1,7 +1,8 @@
+import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { replyId } from '@millrace/wire'
-import type { ClientTls, Connection } from './connection'
+import { refusalOf, type ClientTls, type Connection } from './connection'
 import { ScoreError } from './score-error'
 
 interface Pending {
@@ -44,7 +45,7 @@ export class WebSocketConnection implements Connection {
       this.open().then(
         // It may have been given up while the connection was made.
         (socket) => this.pending.has(id) && socket.send(message),
-        (error: unknown) => this.settle(id)?.reject(new ScoreError('UNAVAILABLE', `${this.url}: ${messageOf(error)}`)),
+        (error: unknown) => this.settle(id)?.reject(failureOf(this.url, error)),
       )
     })
   }
@@ -81,6 +82,11 @@ export class WebSocketConnection implements Connection {
       await new Promise<void>((resolve, reject) => {
         socket.once('open', () => resolve())
         socket.once('error', reject)
+        socket.once('unexpected-response', (_: unknown, res: IncomingMessage) => {
+          void refused(res)
+            .then(reject, reject)
+            .finally(() => socket.terminate())
+        })
       })
     } catch (error) {
       this.failures++
@@ -124,6 +130,17 @@ export class WebSocketConnection implements Connection {
   private rejectAll(why: string): void {
     for (const id of [...this.pending.keys()]) this.settle(id)?.reject(new ScoreError('UNAVAILABLE', why))
   }
+}
+
+/** Why a server did not take a connection. */
+async function refused(res: IncomingMessage): Promise<Error> {
+  const pieces: Buffer[] = []
+  for await (const piece of res as AsyncIterable<Buffer>) pieces.push(piece)
+  return refusalOf(Buffer.concat(pieces).toString('utf8')) ?? new Error(`the server answered ${res.statusCode}`)
+}
+
+function failureOf(url: string, error: unknown): ScoreError {
+  return error instanceof ScoreError ? error : new ScoreError('UNAVAILABLE', `${url}: ${messageOf(error)}`)
 }
 
 function messageOf(error: unknown): string {

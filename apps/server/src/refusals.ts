@@ -1,0 +1,39 @@
+import type { Route } from '@millrace/rules'
+import { textAt, type RequestView } from '@millrace/wire'
+
+/* What the road says to those whom it does not serve: which field or limit it is, and what to change. */
+
+export function unknownObjective(view: RequestView, objectives: readonly string[]): string {
+  if (view.objectiveBegin === 0 && view.objectiveLo === 0 && view.objectiveHi === 0)
+    return 'objective: is missing; send its name or its hash'
+  const asked =
+    view.objectiveBegin > 0
+      ? `'${textAt(view, view.objectiveBegin, Math.min(view.objectiveLength, 100))}'`
+      : `hash ${((BigInt(view.objectiveHi) << 32n) | BigInt(view.objectiveLo)).toString(16)}`
+  const more = objectives.length > 10 ? ` and ${objectives.length - 10} more` : ''
+  return `objective: ${asked} is not served here; there are ${objectives.slice(0, 10).join(', ')}${more}`
+}
+
+export function notReady({ workflow, version }: Route): string {
+  return `${workflow}@${version} is not ready; the server's log and GET /v2/health/ready on its admin port say why`
+}
+
+export function tooManyRows(rows: number, rowsMax: number): string {
+  return `inputs: ${rows} rows, at most ${rowsMax} (MILLRACE_REQUEST_ROWS_MAX)`
+}
+
+export function queueFull(label: string, rowsMax: number): string {
+  return `${label} has ${rowsMax} rows waiting already (MILLRACE_QUEUE_ROWS_MAX); send it later`
+}
+
+export function tooManyCalls(max: number): string {
+  return `this lane holds ${max} requests already (MILLRACE_REQUESTS_IN_FLIGHT_MAX); send it later`
+}
+
+export function arenaFull(bytes: number): string {
+  return `no slab is free in the ${bytes} bytes of MILLRACE_ARENA_BYTES; send it later`
+}
+
+export function rowTooLarge(row: number, bytes: number, bytesMax: number): string {
+  return `inputs: row ${row} has ${bytes} bytes of strings and lists, at most ${bytesMax} fit a slab (MILLRACE_SLAB_BYTES_MAX)`
+}
