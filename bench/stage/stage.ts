@@ -60,7 +60,7 @@ function steps(): Step[] {
       batch = queue.room(1, 0, 0)!
     }
     const row = batch.rows
-    const r = admit(batch, 0, 1, 0)
+    const r = admit(batch, 0, 1, 0, Infinity)
     copyInputs(view, intake, matched, arena.bytes, words, batch.offset, queue.layout.inputs, 0, 1, row, r, 0, 0)
     // The last of the 64 floats, as it lies in the slab.
     return words[((batch.offset + queue.layout.inputs[0]!) >>> 2) + row * 64 + 63]!

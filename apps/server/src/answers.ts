@@ -1,5 +1,5 @@
 import { assert, Code, codeNames, type Arena } from '@millrace/base'
-import { Header, type Batch } from '@millrace/batch'
+import { followLeftOut, giveUp, Header, type Batch } from '@millrace/batch'
 import { encodeReply, type ResolvedMessage, type RouteMessage } from '@millrace/wire'
 import { CallState, type Calls } from './calls'
 import type { Caller } from './caller'
@@ -91,13 +91,43 @@ export class Answers {
     }
   }
 
-  /** Answers, at their deadline, calls whose batch has not come back. */
+  /** Whether a batch that is to run has a request that somebody waits for. Its slab is given back when it has none. */
+  isWanted(batch: Batch, nowUs: number): boolean {
+    if (this.giveUpDead(batch, nowUs) > 0) return true
+    for (let r = 0; r < batch.requests; r++) this.leftOut(batch.call[r]!)
+    batch.queue.free(batch)
+    return false
+  }
+
+  /** Has requests not run that nobody waits for, unless they have begun to. Returns how many are left. */
+  giveUpDead(batch: Batch, nowUs: number): number {
+    const { state, caller, deadlineUs } = this.calls
+    this.nowUs = nowUs
+    let left = 0
+    for (let r = 0; r < batch.requests; r++) {
+      const call = batch.call[r]!
+      if (state[call] !== CallState.waiting || caller[call]!.closed) giveUp(batch, r)
+      else if (deadlineUs[call]! > nowUs) left++
+    }
+    return left
+  }
+
+  /** Answers the requests of a batch that did not run with it; the others are its requests from here on. */
+  leaveOut(batch: Batch, nowUs: number): void {
+    this.nowUs = nowUs
+    followLeftOut(batch, this.leftOut)
+  }
+
+  /** Answers calls whose deadline is over before their batch is back, and lets go of those whose caller is gone. */
   expireAll(nowUs: number): void {
     const { calls } = this
     if (calls.waiting === 0) return
     this.nowUs = nowUs
-    for (let call = 0; call < calls.capacity; call++)
-      if (calls.state[call] === CallState.waiting && calls.deadlineUs[call]! < nowUs) this.expire(call)
+    for (let call = 0; call < calls.capacity; call++) {
+      if (calls.state[call] !== CallState.waiting) continue
+      if (calls.caller[call]!.closed) this.cancel(call)
+      else if (calls.deadlineUs[call]! < nowUs) this.expire(call)
+    }
   }
 
   /** Answers every call that waits with a refusal. */
@@ -146,6 +176,15 @@ export class Answers {
       }
       this.calls.returned(call)
     }
+  }
+
+  /** A request is out of its batch without having run. */
+  private readonly leftOut = (call: number): void => {
+    if (this.calls.state[call] === CallState.waiting) {
+      if (this.calls.caller[call]!.closed) this.cancel(call)
+      else this.expire(call)
+    }
+    this.calls.returned(call)
   }
 
   private answer(call: number, version: ServedVersion, batch: Batch, r: number): void {
@@ -209,6 +248,11 @@ export class Answers {
     this.fail(call, Code.DEADLINE_EXCEEDED, `deadline: no answer within the ${budgetMs} ms that the request gave`)
   }
 
+  /** Nobody is there to be answered. */
+  private cancel(call: number): void {
+    this.send(call, nothing, Code.CANCELLED)
+  }
+
   /** The one place where a call is answered. */
   private send(call: number, reply: Uint8Array, code: number): void {
     const { calls } = this
@@ -245,3 +289,5 @@ export class Answers {
     return Buffer.from(this.arena.memory as unknown as ArrayBuffer, begin, this.words[span + 1]!).toString('utf8')
   }
 }
+
+const nothing = new Uint8Array(0)

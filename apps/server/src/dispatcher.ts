@@ -12,6 +12,8 @@ export interface RoadPool {
 
 /** What becomes of batches. */
 export interface BatchOwner {
+  /** Its turn has come. False when nobody waits for it any more: its slab is free then. */
+  taken(batch: Batch): boolean
   /** It ran: its slab has the answers. */
   ran(batch: Batch): void
   /** The thread that had it is gone, or broke in a way that is ours. */
@@ -22,6 +24,8 @@ export interface BatchOwner {
 export class Dispatcher {
   /** Rows admitted and not given to a thread. */
   rowsWaiting = 0
+  /** Batches that threads have. */
+  readonly running = new Set<Batch>()
   private lingering = false
 
   /**
@@ -44,7 +48,9 @@ export class Dispatcher {
       while (pool.free > 0) {
         const queue = next(interactive, nowUs) ?? next(bulk, nowUs)
         if (queue === null) break
-        this.run(pool, p, queue.take(nowUs))
+        const batch = queue.take(nowUs)
+        this.rowsWaiting -= batch.rows
+        if (this.owner.taken(batch)) this.run(pool, p, batch)
       }
       mayLinger ||= pool.free > 0
     }
@@ -53,8 +59,8 @@ export class Dispatcher {
   }
 
   private run(pool: Pool, p: number, batch: Batch): void {
-    this.rowsWaiting -= batch.rows
     batch.pool = p
+    this.running.add(batch)
     const task: RunTask = {
       kind: 'run',
       version: batch.queue.id,
@@ -63,8 +69,14 @@ export class Dispatcher {
       blockBytes: batch.blockBytes,
     }
     pool.run(task).then(
-      () => this.owner.ran(batch),
-      (error: unknown) => this.owner.lost(batch, error),
+      () => {
+        this.running.delete(batch)
+        this.owner.ran(batch)
+      },
+      (error: unknown) => {
+        this.running.delete(batch)
+        this.owner.lost(batch, error)
+      },
     )
   }
 

@@ -1,4 +1,4 @@
-import { Code, fnv1a64, systemClock, type Arena, type Clock, type U64 } from '@millrace/base'
+import { Code, systemClock, type Arena, type Clock } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
 import { lookUp, NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
 import {
@@ -17,6 +17,7 @@ import {
 } from '@millrace/wire'
 import { Answers } from './answers'
 import { Calls } from './calls'
+import { complete } from './complete'
 import { Decisions } from './decisions'
 import type { Caller } from './caller'
 import type { Config } from './config'
@@ -32,8 +33,6 @@ import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
 import type { Routed, Versions } from './versions'
 
-/** What a subject's decimal digits are hashed from: a u64 has at most 20. */
-const digitsMax = 20
 const sweepMs = 50
 /** Turns of the event loop that bring requests before those are dispatched. */
 const turnsMax = 4
@@ -66,13 +65,9 @@ export class Road implements BatchOwner {
   private readonly words: Uint32Array
   private readonly view = new RequestView()
   private readonly matched = new Matched()
-  /** Hash of an objective that came by its name. */
-  private readonly objective: U64 = { lo: 0, hi: 0 }
   private readonly decisions: Decisions
   private readonly identity: Identity
   private refusal: Refused | null = null
-  private readonly digits = new Uint32Array(Math.ceil(digitsMax / 4))
-  private readonly digitBytes = Buffer.from(this.digits.buffer)
   private readonly clock: Clock
   private readonly stopSweeping: () => void
   /** The clock is read once for all that one turn of the event loop brings. */
@@ -184,10 +179,17 @@ export class Road implements BatchOwner {
     return this.mapping.versions[route]!.served
   }
 
+  taken(batch: Batch): boolean {
+    return this.answers.isWanted(batch, this.nowUs)
+  }
+
   ran(batch: Batch): void {
     this.nowUs = this.clock.nowUs()
-    observeBatch(this.options.versions.of(batch), batch, this.words, this.nowUs, this.calls)
-    this.answers.batchRan(batch, this.nowUs)
+    this.answers.leaveOut(batch, this.nowUs)
+    if (batch.requests > 0) {
+      observeBatch(this.options.versions.of(batch), batch, this.words, this.nowUs, this.calls)
+      this.answers.batchRan(batch, this.nowUs)
+    }
     batch.queue.free(batch)
     this.dispatcher.dispatch(this.nowUs)
   }
@@ -221,7 +223,7 @@ export class Road implements BatchOwner {
   /** Looks the verified request up, or takes the decision that it bears where that still holds. */
   private route(): number {
     const { view, mapping } = this
-    this.complete()
+    complete(view)
     if (view.decisionLength === 0) return lookUp(mapping.table, view)
     const decided = view.overrideKind === 0 ? this.decisions.accept(view, mapping) : decisionAndOverride
     if (typeof decided === 'number') return this.isReady(decided) ? decided : lookUp(mapping.table, view)
@@ -231,23 +233,6 @@ export class Road implements BatchOwner {
 
   private isReady(route: number): boolean {
     return route >= 0 && (this.mapping.versions[route]!.served?.limits.length ?? 0) > 0
-  }
-
-  /** Has the view say what look-ups go by: the objective by its hash, the subject by its bytes or its digits. */
-  private complete(): void {
-    const { view, objective, digits } = this
-    if (view.objectiveLo === 0 && view.objectiveHi === 0 && view.objectiveBegin > 0) {
-      const name = new Uint8Array(view.buffer as ArrayBuffer, view.base + view.objectiveBegin, view.objectiveLength)
-      fnv1a64(name, 0, view.objectiveLength, objective)
-      view.objectiveLo = objective.lo
-      view.objectiveHi = objective.hi
-    }
-    if (view.subjectIsNumber === 1) {
-      const number = (BigInt(view.subjectNumberHi) << 32n) | BigInt(view.subjectNumberLo)
-      view.subjectWords = digits
-      view.subjectBegin = 0
-      view.subjectLength = this.digitBytes.write(String(number), 'latin1')
-    }
   }
 
   /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */
@@ -264,7 +249,7 @@ export class Road implements BatchOwner {
     const batch = queue.room(rows, heapBytes, now)
     if (batch === null) return false
     const row = batch.rows
-    const request = admit(batch, call, rows, from)
+    const request = admit(batch, call, rows, from, this.calls.deadlineUs[call]!)
     const { layout } = queue
     const { view, matched, words } = this
     const { arena } = this.options
@@ -355,11 +340,13 @@ export class Road implements BatchOwner {
     this.dispatcher.dispatch(this.nowUs)
   }
 
-  /** Answers, at their deadline, calls whose batch has not come back. */
+  /** Answers, at their deadline, calls whose batch has not come back, and lets go of those whose caller is gone. */
   private sweep(): void {
     if (this.calls.waiting === 0) return
-    this.answers.expireAll(this.clock.nowUs())
-    this.dispatch()
+    this.nowUs = this.clock.nowUs()
+    this.answers.expireAll(this.nowUs)
+    for (const batch of this.dispatcher.running) this.answers.giveUpDead(batch, this.nowUs)
+    this.dispatcher.dispatch(this.nowUs)
   }
 
   /** Answers what the view holds without running it. */

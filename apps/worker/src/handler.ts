@@ -1,5 +1,5 @@
 import { assert, nowUs } from '@millrace/base'
-import { Header, openSlab, type FittingRows } from '@millrace/batch'
+import { Header, leaveOutDead, openSlab, type FittingRows } from '@millrace/batch'
 import { runBatch } from '@millrace/workflow'
 import type { Answer, RunTask, Task } from './protocol'
 import { SlabSink } from './slab-sink'
@@ -33,9 +33,12 @@ async function runSlab(thread: Thread, task: RunTask): Promise<undefined> {
   const begunUs = nowUs()
   const version = thread.version(task.version)
   assert(version !== undefined, `batch for version ${task.version}, which is not loaded`)
-  const slab = openSlab(thread.memory, layoutOf(version, task.rowsMax), task.offset, task.blockBytes)
+  const layout = layoutOf(version, task.rowsMax)
+  leaveOutDead(thread.memory, layout, task.offset, begunUs)
+  const slab = openSlab(thread.memory, layout, task.offset, task.blockBytes)
   const { header } = slab
   header[Header.refused] = 0
+  if (slab.requests === 0) return undefined
   const sink = new SlabSink(slab, version.loaded.label, version.loaded.folder.path, thread.log)
   const { fitting } = version.loaded
   const failures = fitting.failures

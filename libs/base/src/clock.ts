@@ -1,8 +1,16 @@
 import { performance } from 'node:perf_hooks'
 
-/** Microseconds on a clock that never goes back; comparable within one thread only. */
+/** `performance.now()` begins with its thread; this is when that was, on the clock of the machine, microseconds. */
+const originUs = machineUs() - performance.now() * 1000
+
+/** Microseconds on a clock that never goes back; comparable between the threads of a machine. */
 export function nowUs(): number {
-  return performance.now() * 1000
+  return originUs + performance.now() * 1000
+}
+
+function machineUs(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1e6 + nanoseconds / 1e3
 }
 
 /**
@@ -10,7 +18,7 @@ export function nowUs(): number {
  * hands in one of its own, so that a seed decides what happens when.
  */
 export interface Clock {
-  /** Microseconds; never goes back, comparable within one thread only. */
+  /** Microseconds; never goes back, comparable between the threads of a machine. */
   nowUs(): number
   /** Milliseconds since 1970, as the machine has them. */
   nowMs(): number

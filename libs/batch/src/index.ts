@@ -1,5 +1,6 @@
 export { BatchSizer } from './batch-sizer'
 export { FittingRows } from './fitting-rows'
 export { Header, layoutSlab, openSlab, slabBytesPerRow, type BatchColumns, type Layout } from './layout'
+export { followLeftOut, leaveOutDead } from './leave-out'
 export { partOf, type BatchPart } from './part'
-export { admit, Batch, BatchQueue, longestWaiting, type QueueOptions } from './queue'
+export { admit, Batch, BatchQueue, giveUp, longestWaiting, type QueueOptions } from './queue'

@@ -58,6 +58,8 @@ function regionsOf(layout: Layout, rows: number): Region[] {
   return [
     { what: 'header', begin: 0, bytes: 64 },
     { what: 'requestOf', begin: layout.requestOf, bytes: 4 * rows },
+    { what: 'deadlines', begin: layout.deadlines, bytes: 4 * rows },
+    { what: 'kept', begin: layout.kept, bytes: 4 * rows },
     { what: 'codes', begin: layout.codes, bytes: 4 * rows },
     { what: 'messages', begin: layout.messages, bytes: 8 * rows },
     ...signature.inputs.map(({ name, ...spec }, c) => ({

@@ -15,12 +15,13 @@ import {
 /*
  * A slab is the block of shared memory that one batch lives in, from admission to reply.
  *
- *   | header | requestOf | codes | messages | inputs ... | context ... | outputs ... | heap ------------> |
- *     16 u32   u32 x rows  u32 x   2 u32 x    dense: rows x bytesPerRow, 8-aligned       bytes of all ragged
- *                          rows    rows       ragged: [begin, length] u32 pairs           columns, to the end
+ *   | header | requestOf | deadlines | kept  | codes | messages | inputs ... | context ... | outputs ... | heap -> |
+ *     16 u32   u32 x rows  u32 x rows  u32 x   u32 x   2 u32 x    dense: rows x bytesPerRow, 8-aligned     bytes of
+ *                                      rows    rows    rows       ragged: [begin, length] u32 pairs        all ragged
  *
- * The front thread writes header, requestOf, inputs and context and passes the slab on; the worker writes codes,
- * messages, outputs and the timings, and passes it back. Never both at once, so nothing here is atomic.
+ * The front thread writes header, requestOf, deadlines, inputs and context and passes the slab on; the worker writes
+ * kept, codes, messages, outputs and the timings, and passes it back. Never both at once, so nothing here is atomic; but
+ * for deadlines, which the front thread may set to 0 meanwhile: a look that is too early costs a row that is scored in vain.
  */
 
 /** Indexes of the header's u32 words. */
@@ -43,9 +44,14 @@ export const Header = {
   tooLarge: 8,
   /** Bits of the traffic classes (`Traffic`) of its requests. */
   traffic: 9,
+  /** When the batch was opened, `nowUs`, an f64 in two words. */
+  openedUs: 10,
 } as const
 
 const headerBytes = 64
+
+/** Microseconds from a batch's opening to deadlines that are further away than a u32 can say. */
+export const deadlineMost = 2 ** 32 - 1
 
 /** Where everything of a slab is, in bytes from its begin. Same numbers on both threads, computed from the same plain data. */
 export interface Layout {
@@ -53,6 +59,10 @@ export interface Layout {
   /** Rows (and so requests) that the columns have room for. */
   readonly rowsMax: number
   readonly requestOf: number
+  /** By request: microseconds from the batch's opening to when nobody wants the answer any more; 0: nobody does. */
+  readonly deadlines: number
+  /** By request that ran: its index in the batch as it was closed. Only where some did not. */
+  readonly kept: number
   readonly codes: number
   readonly messages: number
   readonly inputs: Int32Array
@@ -70,6 +80,8 @@ export function layoutSlab(signature: Signature, rowsMax: number): Layout {
     return begin
   }
   const requestOf = place(4 * rowsMax)
+  const deadlines = place(4 * rowsMax)
+  const kept = place(4 * rowsMax)
   const codes = place(4 * rowsMax)
   const messages = place(8 * rowsMax)
   const places = (columns: readonly ColumnSpec[]): Int32Array =>
@@ -77,7 +89,7 @@ export function layoutSlab(signature: Signature, rowsMax: number): Layout {
   const inputs = places(signature.inputs)
   const context = places(signature.context ?? [])
   const outputs = places(signature.outputs)
-  return { signature, rowsMax, requestOf, codes, messages, inputs, context, outputs, heap: at }
+  return { signature, rowsMax, requestOf, deadlines, kept, codes, messages, inputs, context, outputs, heap: at }
 }
 
 /** Bytes of one row in a column's own place: the values when dense, begin and length when ragged. */

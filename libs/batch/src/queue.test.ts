@@ -96,7 +96,7 @@ test.each([
             expect(batch.heapLeft).toBeGreaterThanOrEqual(step.heapBytes)
             if (waiting.at(-1)?.batch !== batch) waiting.push({ batch, calls: [] })
             const { calls: before } = waiting.at(-1)!
-            expect(admit(batch, calls, step.rows, step.rowOfRequest)).toBe(before.length)
+            expect(admit(batch, calls, step.rows, step.rowOfRequest, Infinity)).toBe(before.length)
             batch.heapUsed += step.heapBytes
             before.push({ ...step, call: calls++ })
           }
@@ -151,12 +151,12 @@ function expectHolds(arena: Arena, batch: Batch, calls: readonly Admitted[]): vo
 test('rows gather in the open batch while they fit', () => {
   const queue = queueOf(new Arena(2 ** 15, 64))
   const first = queue.room(5, 0, 1)!
-  admit(first, 0, 5, 0)
+  admit(first, 0, 5, 0, Infinity)
   expect(queue.room(3, 0, 2)).toBe(first)
-  admit(first, 1, 3, 0)
+  admit(first, 1, 3, 0, Infinity)
   const second = queue.room(1, 0, 3)!
   expect(second).not.toBe(first)
-  admit(second, 2, 1, 0)
+  admit(second, 2, 1, 0, Infinity)
   expect(queue.take(4)).toBe(first)
   expect(queue.take(5)).toBe(second)
   expect(queue.rowsWaiting).toBe(0)
@@ -168,7 +168,7 @@ test('a full arena refuses and serves again once a slab is free', () => {
   const queue = queueOf(arena)
   const batches: Batch[] = []
   for (let batch = queue.room(8, 0, 0); batch !== null; batch = queue.room(8, 0, 0)) {
-    admit(batch, batches.length, 8, 0)
+    admit(batch, batches.length, 8, 0, Infinity)
     batches.push(batch)
   }
   expect(batches.length).toBe(arena.totalBytes / queue.slabBytes)
@@ -198,13 +198,13 @@ test('large rows make smaller batches', () => {
 test('an open batch waits for more rows, a full or closed one does not', () => {
   const queue = queueOf(new Arena(2 ** 15, 64), { waitUs: 100 })
   expect(queue.oldestUs(0)).toBe(Infinity)
-  admit(queue.room(1, 0, 1000)!, 0, 1, 0)
+  admit(queue.room(1, 0, 1000)!, 0, 1, 0, Infinity)
   expect(queue.oldestUs(1099)).toBe(Infinity)
   expect(queue.oldestUs(1100)).toBe(1000)
-  admit(queue.room(7, 0, 1050)!, 1, 7, 0)
+  admit(queue.room(7, 0, 1050)!, 1, 7, 0, Infinity)
   expect(queue.oldestUs(1050)).toBe(1000)
   queue.take(1050)
-  admit(queue.room(1, 0, 2000)!, 2, 1, 0)
+  admit(queue.room(1, 0, 2000)!, 2, 1, 0, Infinity)
   queue.close()
   expect(queue.oldestUs(2000)).toBe(2000)
 })
@@ -216,7 +216,7 @@ test('the queue whose batch has waited longest is next', () => {
       const arena = new Arena(2 ** 15, 64)
       const queues = opened.map((at) => {
         const queue = queueOf(arena)
-        if (at !== null) admit(queue.room(1, 0, at)!, 0, 1, 0)
+        if (at !== null) admit(queue.room(1, 0, at)!, 0, 1, 0, Infinity)
         return queue
       })
       const oldest = Math.min(...opened.map((at) => at ?? Infinity))

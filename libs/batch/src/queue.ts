@@ -1,5 +1,5 @@
 import { assert, type Arena, type Signature } from '@millrace/base'
-import { Header, layoutSlab, type Layout } from './layout'
+import { deadlineMost, Header, layoutSlab, type Layout } from './layout'
 
 /** Rows of one workflow version that run together: a slab, and who is in it. Objects are reused; slabs go back to the arena. */
 export class Batch {
@@ -64,6 +64,7 @@ export class BatchQueue {
   /** Microseconds that the first row of a batch waits for more while a worker is free. */
   waitUs: number
   readonly words: Uint32Array
+  private readonly doubles: Float64Array
   /** Half of the heap is kept for ragged outputs, where there are any. */
   private readonly outputShift: number
   open: Batch | null = null
@@ -81,6 +82,7 @@ export class BatchQueue {
   ) {
     this.id = options.id
     this.words = new Uint32Array(arena.memory)
+    this.doubles = new Float64Array(arena.memory)
     this.queueRowsMax = options.queueRowsMax
     this.waitUs = options.waitUs
     this.outputShift = options.signature.outputs.some((column) => column.ragged) ? 1 : 0
@@ -171,6 +173,7 @@ export class BatchQueue {
     this.words[header + Header.requests] = batch.requests
     this.words[header + Header.heapUsed] = batch.heapUsed
     this.words[header + Header.traffic] = batch.traffic
+    this.doubles[(header + Header.openedUs) >>> 1] = batch.openedUs
     this.words[header + Header.rowsFit] = 0
     this.words[header + Header.tooLarge] = 0
     return batch
@@ -188,19 +191,30 @@ export class BatchQueue {
  * Counts `rows` rows of `call` into `batch`; the caller then copies their columns to `[rowBegin, rowBegin + rows)`.
  *
  * @param rowOfRequest where these rows begin in the whole request (not 0 when it was split over batches)
+ * @param deadlineUs when nobody wants the answer any more
  * @returns the request's index in the batch
  */
-export function admit(batch: Batch, call: number, rows: number, rowOfRequest: number): number {
+export function admit(batch: Batch, call: number, rows: number, rowOfRequest: number, deadlineUs: number): number {
   const { queue } = batch
   const request = batch.requests++
   batch.call[request] = call
   batch.rowBegin[request] = batch.rows
   batch.rowOfRequest[request] = rowOfRequest
+  queue.words[deadlineAt(batch, request)] = Math.max(1, Math.min(deadlineMost, deadlineUs - batch.openedUs))
   const requestOf = (batch.offset + queue.layout.requestOf) >>> 2
   for (let row = batch.rows; row < batch.rows + rows; row++) queue.words[requestOf + row] = request
   batch.rows += rows
   queue.rowsWaiting += rows
   return request
+}
+
+/** Nobody wants the answer of a request any more; it does not run unless it has begun. */
+export function giveUp(batch: Batch, request: number): void {
+  batch.queue.words[deadlineAt(batch, request)] = 0
+}
+
+function deadlineAt({ offset, queue }: Batch, request: number): number {
+  return ((offset + queue.layout.deadlines) >>> 2) + request
 }
 
 /** Which queue is served next: the one whose oldest batch has waited longest. -1 when none waits. A pure policy. */
