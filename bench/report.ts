@@ -1,14 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
+import type { Run } from './load/measure'
 
 /** What a result was measured on: nothing is compared without it. */
 export interface Machine {
   readonly date: string
   readonly command: string
   readonly commit: string
-  readonly node: string
+  /** Of what was measured, by package; `node` too. */
+  readonly versions: Readonly<Record<string, string>>
   readonly cpu: string
   readonly cores: number
   readonly memoryGiB: number
@@ -19,7 +21,7 @@ export function machine(): Machine {
     date: new Date().toISOString().slice(0, 10),
     command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
     commit: commit(),
-    node: process.version,
+    versions: versions(),
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
@@ -49,10 +51,39 @@ export function figure(n: number): string {
   return Math.abs(n) >= 1000 ? Math.round(n).toLocaleString('en') : String(Number(n.toPrecision(3)))
 }
 
+/** The least and the greatest. */
+export function spread(values: readonly number[]): string {
+  return `${figure(Math.min(...values))} to ${figure(Math.max(...values))}`
+}
+
+/** Whether the load generator was what was measured. */
+export function marked(runs: readonly Run[]): string {
+  const limited = runs.filter(({ generator }) => generator.limit !== null)
+  if (limited.length === 0) return runs.every(({ warm }) => warm) ? '' : 'not warm'
+  return limited.length === runs.length ? 'the limit' : `the limit in ${limited.length} of ${runs.length}`
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+/** Packages that do the work. */
+const packages = ['uWebSockets.js', 'onnxruntime-node', '@tensorflow/tfjs-core', 'piscina', 'lmdb'] as const
+
+function versions(): Record<string, string> {
+  const known: Record<string, string> = { node: process.version, millrace: versionIn(join(__dirname, '../..')) }
+  for (const name of packages) known[name] = versionIn(join(__dirname, '../../node_modules', name))
+  return known
+}
+
+function versionIn(folder: string): string {
+  try {
+    return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version
+  } catch {
+    return 'unknown'
+  }
 }
 
 function commit(): string {

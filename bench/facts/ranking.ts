@@ -1,98 +1,57 @@
-import { strict as assert } from 'node:assert'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { seededRandom } from '@millrace/base'
-import { Client } from '@millrace/client'
 import { engineFor } from '@millrace/engine'
-import { openLmdb } from '@millrace/facts'
-import { cpuUs } from '../cpu'
-import { median } from '../report'
-import { startProcess } from '../road/measure'
+import { measure, type Run } from '../load/measure'
+import { figure, median } from '../report'
+import { startMillrace } from '../servers'
+import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
+import { ranking as workload, titlesOfRequest } from '../workloads/demo'
 
 /** Microseconds of CPU for a request of 200 titles and an account, both with facts: the demo's title-ranking. */
 export interface RankingResult {
-  /** All processes and threads of the server. */
-  readonly serverUs: number
-  /** The engine alone, in this process, on as many rows as the server's batches had, for 200 of them. */
-  readonly engineUs: number
-  readonly batchRows: number
-  readonly perSecond: number
-  /** Median of the rounds' own ratios. */
-  readonly ratio: number
+  readonly runs: readonly Run[]
+  /** The engine alone, in this process, on as many rows as the server's batches had, for 200 of them; by round. */
+  readonly engineUs: readonly number[]
+  /** Server CPU over the engine's, by round. */
+  readonly ratios: readonly number[]
 }
 
 const demo = join(__dirname, '../../../apps/demo/repository')
-const titlesOfRequest = 200
-const inFlight = 8
 
-export async function benchRanking(rounds: number, measureMs: number): Promise<RankingResult> {
-  if (!existsSync(join(demo, 'facts/data.mdb')))
-    throw new Error('the demo has no facts yet: npm run prepare-data -w @millrace/demo')
-  const titles = await titlesOfDemo()
-  const server = await startProcess('server-process.js', {
-    MILLRACE_REPOSITORY: demo,
-    // The one that is there without an installation.
-    MILLRACE_POOL_CPU_ENGINES: 'tfjs,onnxruntime',
-  })
-  const client = new Client({ url: `http://127.0.0.1:${server.port}` })
-  try {
-    const random = seededRandom(3)
-    const requests = Array.from({ length: 200 }, (_, i) => ({
-      objective: 'title-ranking',
-      subject: `account-${i}`,
-      inputs: {
-        account: `account-${Math.floor(random() * 1000)}`,
-        title: Array.from({ length: titlesOfRequest }, () => titles[Math.floor(random() * titles.length)]!),
-      },
-    }))
-    const load = async (ms: number): Promise<number> => {
-      const end = performance.now() + ms
-      let replies = 0
-      const one = async (first: number): Promise<void> => {
-        for (let i = first; performance.now() < end; i += inFlight) {
-          const { outputs } = await client.score(requests[i % requests.length]!)
-          assert.equal(outputs['score']?.length, titlesOfRequest)
-          replies++
-        }
-      }
-      await Promise.all(Array.from({ length: inFlight }, (_, i) => one(i)))
-      return replies
-    }
-    await load(measureMs)
-    const runs: RankingResult[] = []
-    for (let round = 0; round < rounds; round++) {
-      const before = await server.batches()
-      const [begun, cpu] = [performance.now(), cpuUs(server.pid)]
-      const replies = await load(measureMs)
-      const serverUs = (cpuUs(server.pid) - cpu) / replies
-      const seconds = (performance.now() - begun) / 1000
-      const after = await server.batches()
-      const batchRows = (after.rows - before.rows) / (after.batches - before.batches)
-      const engineUs = await engineAloneUs(Math.round(batchRows), measureMs / 4)
-      runs.push({ serverUs, engineUs, batchRows, perSecond: replies / seconds, ratio: serverUs / engineUs })
-      await delay(50)
-    }
-    const mid = (of: (run: RankingResult) => number): number => median(runs.map(of))
-    return {
-      serverUs: mid((run) => run.serverUs),
-      engineUs: mid((run) => run.engineUs),
-      batchRows: mid((run) => run.batchRows),
-      perSecond: mid((run) => run.perSecond),
-      ratio: mid((run) => run.ratio),
-    }
-  } finally {
-    await client.close()
-    await server.stop()
-  }
+export const ranking: Suite = {
+  name: 'ranking',
+  about: '200 titles and an account with facts, end to end, against the engine alone',
+  usual: false,
+  run: async (options) => {
+    const results = await benchRanking(options)
+    const mid = (of: (run: Run) => number): string => figure(median(results.runs.map(of)))
+    const text =
+      `200 titles and an account: server CPU ${mid(({ cpuUs }) => cpuUs)} us a request, the engine alone ` +
+      `${figure(median(results.engineUs))} us (batches of ${mid(({ batchRows }) => batchRows)} rows): ratio ` +
+      `${figure(median(results.ratios))}; ${mid(({ perSecond }) => perSecond)} requests/s`
+    return { results, text }
+  },
 }
 
-async function titlesOfDemo(): Promise<string[]> {
-  const store = openLmdb(join(demo, 'facts'), { readOnly: true })
-  const titles: string[] = []
-  await store.scan('titles', (key) => titles.push(String(key)) > 0)
-  await store.close()
-  return titles
+function benchRanking(options: Options): Promise<RankingResult> {
+  return inFolder(async (folder) => {
+    const { env, traffic } = await workload.prepare(folder)
+    const server = await startMillrace(env)
+    const timing = timingOf(options)
+    try {
+      const runs: Run[] = []
+      const engineUs: number[] = []
+      for (let round = 0; round < roundsOf(options); round++) {
+        const run = await measure(server, { transport: 'websocket', sockets: 1, inFlight: 8, traffic }, timing)
+        if (run.errors + run.refused > 0)
+          throw new Error(`not every request was answered: ${JSON.stringify(run.codes)}`)
+        runs.push(run)
+        engineUs.push(await engineAloneUs(Math.round(run.batchRows), timing.measureMs / 4))
+      }
+      return { runs, engineUs, ratios: runs.map(({ cpuUs }, i) => cpuUs / engineUs[i]!) }
+    } finally {
+      await server.stop()
+    }
+  })
 }
 
 /** CPU of this process for 200 rows, in batches of `rows`. */

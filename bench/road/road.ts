@@ -1,65 +1,95 @@
-import { figure, median, table } from '../report'
-import { measure, scenarios, startProcess, type Measured, type Scenario } from './measure'
+import { measure, type Run } from '../load/measure'
+import { figure, marked, median, spread, table } from '../report'
+import { startEcho, startMillrace } from '../servers'
+import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
+import { mlp } from '../workloads/mlp'
+import { engineAlone } from './engine-alone'
+import { loadOf, scenarios, type Scenario } from './scenarios'
 
 export interface RoadResult {
   readonly scenario: Scenario
-  readonly road: readonly Measured[]
-  readonly echo: readonly Measured[]
-  /** Server CPU a request, over the echo's: the median of the rounds' own ratios. */
-  readonly ratio: number
+  readonly road: readonly Run[]
+  readonly echo: readonly Run[]
+  /** Server CPU a request, over the echo's: of the rounds, each its own ratio. */
+  readonly ratios: readonly number[]
 }
 
-export interface RoadOptions {
-  readonly rounds: number
-  readonly warmMs: number
-  readonly measureMs: number
-  readonly only?: string | undefined
-  readonly onProgress: (line: string) => void
+export const road: Suite = {
+  name: 'road',
+  about: 'closed loops end to end, against a bare uWebSockets.js echo of the same frames',
+  usual: true,
+  run: async (options) => {
+    const loads = await benchRoad(options)
+    const engineAloneUs = await engineAlone(options.smoke ? 100 : 10_000)
+    const idle = loads.find(({ scenario }) => scenario.sockets * scenario.inFlight === 1)
+    const p50 = idle === undefined ? NaN : median(idle.road.map(({ latencyUs }) => latencyUs.p50))
+    const note =
+      idle === undefined
+        ? ''
+        : `\n\none HTTP request on an idle server: p50 ${figure(p50)} us, of which the engine alone ${figure(engineAloneUs)} us`
+    const failed = loads
+      .flatMap(({ road }) => road)
+      .filter(({ errors, refused, good }) => errors + refused > 0 || good === 0)
+    if (failed.length > 0) throw new Error(`${failed.length} runs had errors or no replies`)
+    return { text: roadTable(loads) + note, results: { engineAloneUs, loads } }
+  },
 }
 
-/** Millrace and the bare echo, in turns, under the same load; each load from a process of its own. */
-export async function benchRoad(options: RoadOptions): Promise<RoadResult[]> {
-  const servers = { road: await startProcess('server-process.js'), echo: await startProcess('echo-process.js') }
-  try {
-    const results: RoadResult[] = []
-    for (const scenario of scenarios.filter(({ name }) => options.only === undefined || name.includes(options.only))) {
-      const rounds: { road: Measured; echo: Measured }[] = []
-      for (let round = 0; round < options.rounds; round++) {
-        const echo = await measure(servers.echo, scenario, options, true)
-        const road = await measure(servers.road, scenario, options, false)
-        rounds.push({ road, echo })
-        options.onProgress(
-          `${scenario.name}, round ${round + 1}: ${figure(road.cpuUs)} us a request against ${figure(echo.cpuUs)}, ` +
-            `${figure(road.perSecond)}/s, batches of ${figure(road.batchRows)}`,
-        )
+/** Millrace and the bare echo, in turns, under the same load; each load from processes of its own. */
+function benchRoad(options: Options): Promise<RoadResult[]> {
+  return inFolder(async (folder) => {
+    const { env, traffic } = await mlp.prepare(folder)
+    const servers = { road: await startMillrace(env), echo: await startEcho() }
+    try {
+      const results: RoadResult[] = []
+      for (const scenario of scenarios.filter(({ name }) => name.includes(options.only ?? ''))) {
+        const [roads, echoes]: [Run[], Run[]] = [[], []]
+        for (let round = 0; round < roundsOf(options); round++) {
+          const echo = await measure(servers.echo, loadOf(scenario, traffic, true), timingOf(options))
+          const road = await measure(servers.road, loadOf(scenario, traffic), timingOf(options))
+          echoes.push(echo)
+          roads.push(road)
+          options.say(
+            `${scenario.name}, round ${round + 1}: ${figure(road.cpuUs)} us a request against ${figure(echo.cpuUs)}, ` +
+              `${figure(road.perSecond)}/s, batches of ${figure(road.batchRows)}`,
+          )
+        }
+        const ratios = roads.map(({ cpuUs }, i) => cpuUs / echoes[i]!.cpuUs)
+        results.push({ scenario, road: roads, echo: echoes, ratios })
       }
-      results.push({
-        scenario,
-        road: rounds.map(({ road }) => road),
-        echo: rounds.map(({ echo }) => echo),
-        ratio: median(rounds.map(({ road, echo }) => road.cpuUs / echo.cpuUs)),
-      })
+      return results
+    } finally {
+      await Promise.all([servers.road.stop(), servers.echo.stop()])
     }
-    return results
-  } finally {
-    await Promise.all([servers.road.stop(), servers.echo.stop()])
-  }
+  })
 }
 
-export function roadTable(results: readonly RoadResult[]): string {
-  const mid = (runs: readonly Measured[], of: (one: Measured) => number): number => median(runs.map(of))
+function roadTable(results: readonly RoadResult[]): string {
+  const mid = (runs: readonly Run[], of: (one: Run) => number): number => median(runs.map(of))
   return table([
-    ['load', 'requests/s', 'server CPU us', 'echo us', 'ratio', 'p50 us', 'p99 us', 'batch rows', 'errors'],
-    ...results.map(({ scenario, road, echo, ratio }) => [
+    [
+      'load',
+      'requests/s',
+      'server CPU us',
+      'echo us',
+      'ratio',
+      'spread',
+      'p50 us',
+      'p99 us',
+      'batch rows',
+      'generator',
+    ],
+    ...results.map(({ scenario, road, echo, ratios }) => [
       scenario.name,
       mid(road, (one) => one.perSecond),
       mid(road, (one) => one.cpuUs),
       mid(echo, (one) => one.cpuUs),
-      ratio,
+      median(ratios),
+      spread(ratios),
       mid(road, (one) => one.latencyUs.p50),
       mid(road, (one) => one.latencyUs.p99),
       mid(road, (one) => one.batchRows),
-      road.reduce((sum, one) => sum + one.errors, 0),
+      marked(road),
     ]),
   ])
 }

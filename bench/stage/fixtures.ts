@@ -1,9 +1,8 @@
 import { Arena, type Signature } from '@millrace/base'
 import { BatchQueue } from '@millrace/batch'
 import { compileRules, parseRules, PlainAsker, type Ask, type Rules, type RulesFile, type Table } from '@millrace/rules'
-import { fnv1a64, type U64 } from '@millrace/base'
-import type { ReplyMessage } from '@millrace/wire'
-import { requestOf } from '../road/frames'
+import { encodeRequest, type ReplyMessage } from '@millrace/wire'
+import { hashOf } from '../objective-hash'
 
 /** The workflow of the benches: 64 floats in, one score out. */
 export const signature: Signature = {
@@ -38,8 +37,10 @@ export function queueOf(): BatchQueue {
 /** As the road reads it: at the begin of a buffer of its own. */
 export function message(objective = 'mlp-64', decision?: Uint8Array): Uint8Array<ArrayBuffer> {
   const features = Float32Array.from({ length: 64 }, (_, i) => i / 64)
-  const encoded = requestOf(hashOf(objective), 7n, features, 'account-42', decision)
-  return new Uint8Array(encoded)
+  const inputs = [{ name: 'features', dtype: 'f32', shape: [1, 64], data: new Uint8Array(features.buffer) }] as const
+  return new Uint8Array(
+    encodeRequest({ id: 7n, objectiveHash: hashOf(objective), subject: 'account-42', decision, inputs }),
+  )
 }
 
 /** A table of `objectives` objectives, each with an experiment of two cells when asked. */
@@ -109,11 +110,4 @@ export function tableOfFive(): Table {
 export function asked(): Ask {
   const context = { country: 'DE', device: 'phone', age: 30, kids: false }
   return new PlainAsker().set('mlp-64', 'account-42', context)
-}
-
-export function hashOf(objective: string): bigint {
-  const bytes = Buffer.from(objective)
-  const out: U64 = { lo: 0, hi: 0 }
-  fnv1a64(bytes, 0, bytes.length, out)
-  return (BigInt(out.hi) << 32n) | BigInt(out.lo)
 }

@@ -35,6 +35,8 @@ describe('usage', () => {
     [['score', 'no-such-file.json'], 'there is no file no-such-file.json'],
     [['score', '-', '--url', 'frob'], '--url frob: must be like http://127.0.0.1:8080'],
     [['explain'], '--objective'],
+    [['bench', 'frob'], "there is no suite 'frob'; there are stage, "],
+    [['bench', 'road', '--rounds', 'frob'], '--rounds frob: must be a number above 0'],
     [['check', '--engine', 'tfj'], '--engine tfj: there is no such engine; engines are onnxruntime, '],
   ])('%j is wrong usage', (args, message) => {
     const { status, stderr, stdout } = run(args)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '@millrace/server'
 import { benchEngines, type BenchEnginesOptions } from './bench-engines/bench-engines'
+import { benchSuite } from './bench-suite'
 import { check, type CheckOptions } from './check'
 import { config } from './config'
 import { install, list, uninstall } from './engines/engines'
@@ -173,8 +174,13 @@ export function main(argv: readonly string[]): void {
     .action(async (name: string) => exit(await uninstall(name)))
   program
     .command('bench')
-    .description('measure on this machine')
+    .description('measure on this machine: every step of the road, latencies, scale, rivals; --help names the suites')
+    .argument('[suite...]', 'what to measure, and its options')
+    .helpOption(false)
+    .allowUnknownOption()
+    .action(async (_: string[], __: object, command: Command) => exit(await benchSuite(command.args)))
     .command('engines')
+    .helpOption('-h, --help', 'display help for command')
     .description('which engine runs a workflow fastest, at each batch size, and whether their answers agree')
     .requiredOption('-w, --workflow <name>', 'name or name@version')
     .option('-p, --pool <name>', "whose device, engine threads and engines; the environment's first pool by default")

@@ -30,6 +30,7 @@ export {
 } from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
 export { nowUs, systemClock, type Clock } from './clock'
+export { pace, type Pace, type PaceOptions } from './pace'
 export { seededRandom } from './random'
 export { shareThreadMemory, threadMemory, threadMemoryBytes } from './thread-memory'
 export { fnv1a64, murmur3, type U64 } from './hash'

@@ -9,6 +9,15 @@ export { httpStatus, codeTable } from './http-status'
 // Messages as plain values: clients, tools, tests, and replies that have no template.
 export { decodeReply, decodeReplyList, replyId, replyPlaces, type ReplyPlaces } from './decode'
 export { encodeReply, encodeReplyList, encodeRequest, encodeRequestList } from './encode'
+export {
+  decodeRecording,
+  encodeRecording,
+  recordHeadBytes,
+  recordingHead,
+  writeRecordHead,
+  type Recorded,
+  type Recording,
+} from './recording'
 export { parseJson, replyToJson, requestFromJson, type JsonRequest } from './json'
 export {
   denseColumn,

@@ -1,0 +1,15 @@
+import { median } from '../report'
+
+/** Windows that are compared. */
+const span = 5
+
+/**
+ * Whether what a request costs has stopped falling, by its costs in windows of equal length: code that is compiled while it
+ * runs gets cheaper and then does not. The later half is not cheaper by a twentieth than the half before it.
+ */
+export function isWarm(costs: readonly number[]): boolean {
+  const known = costs.filter((cost) => Number.isFinite(cost))
+  if (known.length < 2 * span) return false
+  const [before, after] = [known.slice(-2 * span, -span), known.slice(-span)]
+  return median(after) >= 0.95 * median(before)
+}

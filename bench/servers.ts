@@ -1,0 +1,72 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import type { LaneSnapshot } from '@millrace/server'
+import type { Target } from './load/measure'
+
+/** A server in a process of its own. */
+export interface ServerProcess extends Target {
+  readonly port: number
+  /** What its lanes say; not of the echo. */
+  snapshots(): Promise<LaneSnapshot[]>
+  /** Rows and batches that ran so far, and the process of the first lane; not of the echo. */
+  batches(): Promise<{ rows: number; batches: number; lanePid: number }>
+  stop(): Promise<void>
+}
+
+/** Millrace as it is shipped, on the repository of the benches unless `env` names another. */
+export function startMillrace(env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
+  return startProcess('server-process.js', env)
+}
+
+/** A bare uWebSockets.js server that sends back the frames that it gets. */
+export async function startEcho(): Promise<Target & { readonly port: number; stop(): Promise<void> }> {
+  const echo = await startProcess('echo-process.js')
+  // It knows of no batches.
+  return { pid: echo.pid, port: echo.port, ports: echo.ports, stop: () => echo.stop() }
+}
+
+/** @param file in `road`, or a path of its own */
+export async function startProcess(file: string, env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
+  const child = fork(file.startsWith('/') ? file : join(__dirname, 'road', file), { env: { ...process.env, ...env } })
+  const { port } = await nextMessage<{ port: number }>(child)
+  const snapshots = async (): Promise<LaneSnapshot[]> => {
+    child.send('snapshot')
+    return (await nextMessage<{ snapshots: LaneSnapshot[] }>(child)).snapshots
+  }
+  return {
+    pid: child.pid!,
+    port,
+    ports: [port],
+    snapshots,
+    batches: async () => {
+      const lanes = await snapshots()
+      const histograms = lanes.flatMap(({ batchRows }) => batchRows.map(({ histogram }) => histogram))
+      return {
+        rows: histograms.reduce((sum, histogram) => sum + histogram.sum, 0),
+        batches: histograms.reduce((sum, histogram) => sum + histogram.count, 0),
+        lanePid: lanes[0]!.pid,
+      }
+    },
+    stop: () => stopProcess(child),
+  }
+}
+
+function nextMessage<T>(child: ChildProcess): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const gone = (code: number | null): void => reject(new Error(`a bench process ended with ${code}`))
+    child.once('exit', gone)
+    child.once('message', (message) => {
+      child.off('exit', gone)
+      resolve(message as T)
+    })
+  })
+}
+
+/** Our own child, by its channel: it ends when that is gone. */
+export function stopProcess(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve()
+    child.once('exit', () => resolve())
+    child.disconnect()
+  })
+}

@@ -1,0 +1,35 @@
+import { benchFacts, factsTable } from './facts/facts'
+import { ranking } from './facts/ranking'
+import { heap } from './road/heap'
+import { latency } from './road/latency'
+import { memory } from './road/memory'
+import { road } from './road/road'
+import { rival } from './rival/bench'
+import { benchStage, stageTable } from './stage/stage'
+import { benchWorker, workerTable } from './stage/worker'
+import { roundsOf, type Suite } from './suite'
+import { workloadSuite } from './workloads/bench'
+
+const stage: Suite = {
+  name: 'stage',
+  about: 'what each step of the road costs, in one process; what a worker adds to the engine',
+  usual: true,
+  run: async ({ smoke, say }) => {
+    const steps = benchStage({ smoke, onProgress: say })
+    const worker = await benchWorker(smoke ? 50 : 5000)
+    return { text: `${stageTable(steps)}\n\n${workerTable(worker)}`, results: { steps, worker } }
+  },
+}
+
+const facts: Suite = {
+  name: 'facts',
+  about: 'batched reads of a store of a million accounts and 100,000 titles',
+  usual: true,
+  run: async (options) => {
+    const results = await benchFacts({ smoke: options.smoke, rounds: roundsOf(options) }, options.say)
+    return { results, text: factsTable(results) }
+  },
+}
+
+/** In the order in which they run. */
+export const suites: readonly Suite[] = [stage, facts, ranking, road, latency, workloadSuite, rival, heap, memory]
