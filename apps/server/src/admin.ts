@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { z } from 'zod'
 import { Code, codeOf, Refusal } from '@millrace/base'
 import { httpStatus, parseJson } from '@millrace/wire'
+import { askNobody } from './allocator'
 import type { Config } from './config'
 import { httpLimits, isPlain } from './http-limits'
 import type { Lifecycle } from './lifecycle'
@@ -74,11 +75,12 @@ const routes: Readonly<Record<string, Route>> = {
     const lanes = (await supervisor.snapshots()).map(({ lane, rulesVersion }) => ({ lane, version: rulesVersion }))
     return { status: 200, body: { ...rules, ...made, version, lanes } }
   },
-  'POST /v1/rules': async ({ lifecycle, publisher }, req) => {
+  'POST /v1/rules': async (desk, req) => {
+    const { lifecycle, publisher } = desk
     const { check, ...publish } = parsed(publishBody, await bodyOf(req))
     // What it names may be there since a moment ago.
     lifecycle.look()
-    if (check !== true) return put(publisher, () => publisher.publish(lifecycle, publish))
+    if (check !== true) return put(desk, () => publisher.publish(lifecycle, publish))
     await publisher.check(lifecycle, publish.rules)
     return { status: 200, body: { good: true } }
   },
@@ -87,10 +89,11 @@ const routes: Readonly<Record<string, Route>> = {
     status: 200,
     body: publisher.version(Number(pathOf(req).split('/').at(-1))),
   }),
-  'POST /v1/rules/rollback': async ({ lifecycle, publisher }, req) => {
+  'POST /v1/rules/rollback': async (desk, req) => {
+    const { lifecycle, publisher } = desk
     const { version, author, note } = parsed(rollbackBody, await bodyOf(req))
     lifecycle.look()
-    return put(publisher, () => publisher.rollback(lifecycle, version, author, note))
+    return put(desk, () => publisher.rollback(lifecycle, version, author, note))
   },
   'POST /v1/explain': async ({ supervisor }, req) => ({
     status: 200,
@@ -110,10 +113,11 @@ function parsed<T>(schema: z.ZodType<T>, body: string): T {
 }
 
 /** Puts a version in force, and says what its author should know. */
-async function put(publisher: Publisher, how: () => Promise<RulesVersion>): Promise<Answer> {
+async function put({ publisher, supervisor }: Desk, how: () => Promise<RulesVersion>): Promise<Answer> {
   const before = publisher.current.rules
   const entry = await how()
-  return { status: 200, body: { ...withoutRules(entry), warnings: runningAgain(before, entry.rules) } }
+  const warnings = [...runningAgain(before, entry.rules), ...askNobody(supervisor.config, entry.rules)]
+  return { status: 200, body: { ...withoutRules(entry), warnings } }
 }
 
 function withoutRules({ rules: _, ...entry }: RulesVersion): Omit<RulesVersion, 'rules'> {

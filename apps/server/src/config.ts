@@ -43,6 +43,14 @@ export interface Config {
   /** Keys of decisions, the first signs; empty: the server makes one when it starts. */
   decisionKey: string[]
   decisionSeconds: number
+  /** Empty: there is none. */
+  allocator: string
+  allocatorToken: string
+  allocatorTimeoutMs: number
+  allocatorSeconds: number
+  /** Subjects that are kept. */
+  allocatorSubjects: number
+  allocatorWaitingBytes: number
   /** Where engines that are installed apart are looked for. */
   enginesFolder: string
   lanes: number
@@ -184,6 +192,12 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     adminToken: str('ADMIN_TOKEN'),
     decisionKey: raw('MILLRACE_DECISION_KEY') as string[],
     decisionSeconds: num('DECISION_SECONDS'),
+    allocator: str('ALLOCATOR'),
+    allocatorToken: str('ALLOCATOR_TOKEN'),
+    allocatorTimeoutMs: num('ALLOCATOR_TIMEOUT_MS'),
+    allocatorSeconds: num('ALLOCATOR_SECONDS'),
+    allocatorSubjects: num('ALLOCATOR_SUBJECTS'),
+    allocatorWaitingBytes: num('ALLOCATOR_WAITING_BYTES'),
     tlsCert: str('TLS_CERT'),
     tlsKey: str('TLS_KEY'),
     tlsClientCa: str('TLS_CLIENT_CA'),
@@ -280,6 +294,11 @@ function checkRelations(config: Config, available: number, problems: string[]): 
     `MILLRACE_HOST: is not loopback, and whoever reaches ${config.host} may use the models: ask clients for keys ` +
       '(MILLRACE_TENANTS) or certificates (MILLRACE_TLS_CLIENT_CA), or set MILLRACE_ALLOW_ANONYMOUS=yes where something in front keeps others out',
   )
+  need(
+    config.allocator === '' ||
+      (URL.canParse(config.allocator) && ['http:', 'https:'].includes(new URL(config.allocator).protocol)),
+    'MILLRACE_ALLOCATOR: must be like http://127.0.0.1:9000/cells',
+  )
   for (const origin of config.allowedOrigins)
     need(
       origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin),
@@ -312,7 +331,12 @@ function checkPoolNames(names: string[], problems: string[]): void {
 }
 
 /** Never shown. */
-const secrets: readonly string[] = ['MILLRACE_ADMIN_TOKEN', 'MILLRACE_DECISION_KEY', 'MILLRACE_TOKEN']
+const secrets: readonly string[] = [
+  'MILLRACE_ADMIN_TOKEN',
+  'MILLRACE_ALLOCATOR_TOKEN',
+  'MILLRACE_DECISION_KEY',
+  'MILLRACE_TOKEN',
+]
 
 export interface ConfigRow {
   name: string

@@ -1,5 +1,5 @@
 import { codeNames, type Context } from '@millrace/base'
-import { explain, objectiveHash, type Decision, type Rules, type Step } from '@millrace/rules'
+import { explain, objectiveHash, type Decision, type NoCell, type Rules, type Step } from '@millrace/rules'
 import type { RequestMessage } from '@millrace/wire'
 
 /** Why a request is answered by what it is answered by. */
@@ -15,15 +15,25 @@ export interface ExplainedRequest {
   readonly context: Context
 }
 
-/** Explains by the rules' own words what the table decides for a request. */
-export function explainRequest(rules: Rules, request: RequestMessage, nowMs = Date.now()): ExplainedRequest {
+/**
+ * Explains by the rules' own words what the table decides for a request.
+ *
+ * @param cellOf what an allocator says; nobody is asked unless given
+ */
+export function explainRequest(
+  rules: Rules,
+  request: RequestMessage,
+  nowMs = Date.now(),
+  cellOf?: (experiment: string, subject: string) => string | NoCell,
+): ExplainedRequest {
   const objective = objectiveOf(rules, request)
   const subject = request.subject === undefined ? null : String(request.subject)
   const { context = {}, override = null } = request
+  const cells = cellOf === undefined ? {} : { cellOf: (experiment: string) => cellOf(experiment, subject!) }
   const explained =
     objective === null
       ? { decision: null, refusal: null, steps: [], context }
-      : explain(rules, { objective, subject, context, override, nowMs })
+      : explain(rules, { objective, subject, context, override, nowMs, ...cells })
   const { decision, refusal, steps } = explained
   const refused = refusal === null ? null : { code: codeNames[refusal.code]!, message: refusal.message }
   const asked = { objective, subject, refusal: refused, rules: steps, context: explained.context }

@@ -1,4 +1,5 @@
 import { Code, denseView, Refusal, Strings, type ColumnSpec, type DenseArray, type DenseDType } from '@millrace/base'
+import { NoRoute } from '@millrace/rules'
 import {
   decodeReply,
   denseColumn,
@@ -33,6 +34,10 @@ export function serveJson(
     const { request, inputs } = requestFromJson(value)
     const bare = encodeRequest(request)
     const route = road.routeOf(bare, parent.party.who)
+    if (route === NoRoute.WAITS) {
+      const bytes = JSON.stringify(value).length
+      return road.whenAllocated(bytes, () => serveJson(road, parent, item, value, dryRun, answer))
+    }
     const version = route < 0 ? null : road.versionOf(route)
     const caller = new JsonCaller(parent, answer, version?.description.signature.outputs ?? [])
     let message = bare

@@ -3,6 +3,7 @@ import { Arena, Code, Refusal } from '@millrace/base'
 import { pinThread } from '@millrace/pool'
 import { parseRules, RulesError, type RulesFile } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
+import { openAllocator, type Allocator } from './allocator'
 import type { Config } from './config'
 import type { RoadPool } from './dispatcher'
 import { openDoorkeeper } from './doorkeeper'
@@ -37,6 +38,7 @@ export interface LaneParts {
   readonly loader: Loader
   readonly pools: readonly LanePool[]
   readonly road: Road
+  readonly allocator: Allocator
   readonly feed: RulesFeed
   readonly transport: Transport
   readonly eventLoop: IntervalHistogram
@@ -108,7 +110,8 @@ export class Lane {
       // Also of versions that no pool takes.
       loader.threadsChanged()
       const routed = versions.compile(parseRules(numbered.rules), numbered.version)
-      const road = new Road({ config, arena, versions, routed, pools: roadPools })
+      const allocator = openAllocator(config, log)
+      const road = new Road({ config, arena, versions, allocator, routed, pools: roadPools })
       const feed = new RulesFeed(numbered)
       const doorkeeper = openDoorkeeper(config, road.tenants, log)
       const tls = tlsFilesOf(config, 'data')
@@ -130,7 +133,7 @@ export class Lane {
       pinFront(config, index, log)
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
-      const parts = { index, config, arena, versions, loader, pools, road, feed, transport, eventLoop }
+      const parts = { index, config, arena, versions, loader, pools, road, allocator, feed, transport, eventLoop }
       lane = new Lane(parts, { ...routed, stopRamps: followRamps(routed.table) }, log)
       return lane
     } catch (error) {
@@ -146,13 +149,14 @@ export class Lane {
 
   /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
-    const { road, transport, eventLoop, pools, config, loader } = this.parts
+    const { road, allocator, transport, eventLoop, pools, config, loader } = this.parts
+    allocator.stop()
     road.draining = true
     loader.stop()
     transport.stopListening()
     const end = performance.now() + config.drainMs
-    await when(() => road.calls.waiting === 0, end)
-    const left = road.calls.waiting
+    await when(() => road.waiting === 0, end)
+    const left = road.waiting
     if (left > 0) {
       this.log.warn({ left }, `${left} requests were not answered in MILLRACE_DRAIN_MS`)
       road.answers.failAll(Code.UNAVAILABLE, 'the server stopped before it was answered; send it to another')
@@ -216,7 +220,8 @@ export class Lane {
   /** Which rule decides for a request of the JSON twin, and why each other one does not. Throws a Refusal. */
   explain(json: unknown): unknown {
     const { table, versions } = this.mapped
-    const explained = explainRequest(table.rules, requestFromJson(json).request)
+    const cellOf = this.parts.allocator.peek.bind(this.parts.allocator)
+    const explained = explainRequest(table.rules, requestFromJson(json).request, Date.now(), cellOf)
     const { decision } = explained
     if (decision === null) return { ...explained, rules_version: table.version }
     const label = `${decision.workflow}@${decision.version}`

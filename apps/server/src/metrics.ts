@@ -43,6 +43,14 @@ export async function metricsPage(
   for (const { tenant, code, count } of counted.tenants.values())
     tenants.inc({ tenant: tenantNames.of(tenant), code }, count)
 
+  const allocations = new Counter({
+    name: 'millrace_allocations_total',
+    help: "Requests that an allocator's experiment was asked about: its cell was kept, asked for, or the default one, because of a timeout, an error, the breaker, too many that wait (full), or no allocator (none).",
+    labelNames: ['result'],
+    registers: [registry],
+  })
+  for (const { result, count } of counted.allocations.values()) allocations.inc({ result }, count)
+
   registerWhole(
     registry,
     'millrace_request_seconds',
@@ -81,6 +89,7 @@ export async function metricsPage(
   const ready = gauge('millrace_lane_ready', '1 when every mapped version is ready on the lane.', ['lane'])
   const queueRows = gauge('millrace_queue_rows', 'Rows that wait for a worker.', ['lane', 'workflow', 'version'])
   const inFlight = gauge('millrace_requests_in_flight', 'Requests accepted and not answered.', ['lane'])
+  const allocatorWaiting = gauge('millrace_allocator_waiting', 'Requests that wait for an allocator.', ['lane'])
   const slabBytes = gauge('millrace_arena_used_bytes', 'Bytes of the arena in slabs.', ['lane'])
   const arenaBytes = gauge('millrace_arena_bytes', 'Bytes of the arena.', ['lane'])
   const slabs = gauge('millrace_slabs', 'Slabs in use.', ['lane'])
@@ -146,6 +155,7 @@ export async function metricsPage(
     ready.set({ lane }, snapshot.ready ? 1 : 0)
     for (const { workflow, version, rows } of snapshot.queueRows) queueRows.set({ lane, workflow, version }, rows)
     inFlight.set({ lane }, snapshot.requestsInFlight)
+    allocatorWaiting.set({ lane }, snapshot.allocatorWaiting)
     slabBytes.set({ lane }, snapshot.arena.usedBytes)
     arenaBytes.set({ lane }, snapshot.arena.totalBytes)
     slabs.set({ lane }, snapshot.arena.usedSlabs)

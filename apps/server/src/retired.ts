@@ -4,6 +4,7 @@ import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
 export interface Retired {
   readonly requests: Map<string, LaneSnapshot['requests'][number]>
   readonly tenants: Map<string, LaneSnapshot['tenants'][number]>
+  readonly allocations: Map<string, LaneSnapshot['allocations'][number]>
   readonly ruleLatencies: Map<string, LaneSnapshot['ruleLatencies'][number]>
   readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
   readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
@@ -29,6 +30,7 @@ export function emptyRetired(): Retired {
   return {
     requests: new Map(),
     tenants: new Map(),
+    allocations: new Map(),
     ruleLatencies: new Map(),
     latencies: new Map(),
     batchRows: new Map(),
@@ -46,6 +48,8 @@ export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
     }))
   for (const one of snapshot.tenants)
     merge(into.tenants, [one.tenant, one.code], one, (a, b) => ({ ...a, count: a.count + b.count }))
+  for (const one of snapshot.allocations)
+    merge(into.allocations, [one.result], one, (a, b) => ({ ...a, count: a.count + b.count }))
   for (const one of snapshot.ruleLatencies)
     merge(into.ruleLatencies, [one.objective, one.workflow, one.version, one.rule], one, (a, b) => ({
       ...a,
@@ -78,6 +82,7 @@ export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Ret
   const sum: Retired = {
     requests: new Map(retired.requests),
     tenants: new Map(retired.tenants),
+    allocations: new Map(retired.allocations),
     ruleLatencies: new Map(retired.ruleLatencies),
     latencies: new Map(retired.latencies),
     batchRows: new Map(retired.batchRows),

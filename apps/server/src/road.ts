@@ -15,6 +15,7 @@ import {
   verifyRequest,
   type ResolvedMessage,
 } from '@millrace/wire'
+import { noAllocator, type Allocator } from './allocator'
 import { Answers } from './answers'
 import { Calls } from './calls'
 import { complete } from './complete'
@@ -43,6 +44,8 @@ export interface RoadOptions {
   readonly config: Config
   readonly arena: Arena
   readonly versions: Versions
+  /** Asked for cells by the rules; default cells decide unless given. */
+  readonly allocator?: Allocator
   /** The rules in force. */
   readonly routed: Routed
   /** In the order in which they are offered work. */
@@ -61,6 +64,7 @@ export class Road implements BatchOwner {
   readonly tenants: TenantCounts
   /** No new work: the lane drains. */
   draining = false
+  private readonly allocator: Allocator
   private readonly dispatcher: Dispatcher
   private readonly words: Uint32Array
   private readonly view = new RequestView()
@@ -72,6 +76,8 @@ export class Road implements BatchOwner {
   private readonly stopSweeping: () => void
   /** The clock is read once for all that one turn of the event loop brings. */
   private nowUs = 0
+  /** When the request was received that goes on after it waited for an allocator; else 0. */
+  private receivedUs = 0
   private turning = false
   private turns = 0
   /** Requests came in this turn. */
@@ -84,6 +90,8 @@ export class Road implements BatchOwner {
     this.tenants = new TenantCounts(config.metricsTenantsMax)
     this.identity = new Identity(this.tenants)
     const mapping = new Mapping(routed, this.counts)
+    this.allocator = options.allocator ?? noAllocator(clock)
+    this.allocator.ask(routed.table.asked.map(({ experiment }) => experiment))
     this.answers = new Answers(this.calls, arena, versions, this.counts, this.tenants, mapping)
     this.decisions = new Decisions(config.decisionKey, config.decisionSeconds, () => clock.nowMs())
     this.words = new Uint32Array(arena.memory)
@@ -115,6 +123,8 @@ export class Road implements BatchOwner {
     const stranger = this.identity.check(view, caller.party.who)
     if (stranger !== null) return this.atOnce(caller, item, -1, stranger.code, stranger.message)
     const route = this.route()
+    if (route === NoRoute.WAITS) return this.wait(caller, item, dryRun)
+    this.allocator.count()
     if (route === NoRoute.REFUSED) return this.refuseOverride(caller, item)
     if (route === decisionRefused) return this.atOnce(caller, item, -1, this.refusal!.code, this.refusal!.message)
     if (route < 0)
@@ -151,8 +161,9 @@ export class Road implements BatchOwner {
     calls.traffic[call] = view.traffic
     calls.tenant[call] = this.tenant()
     calls.timings[call] = view.flags & Flag.Timings
-    calls.receivedUs[call] = now
-    calls.deadlineUs[call] = now + (view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000)
+    const received = this.receivedUs || now
+    calls.receivedUs[call] = received
+    calls.deadlineUs[call] = received + (view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000)
     if (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) return
     this.admitParts(call, version, queue, rows, now)
   }
@@ -160,6 +171,7 @@ export class Road implements BatchOwner {
   /** From here on requests are decided by other rules; those that are under way keep what decided them. */
   map(routed: Routed): void {
     this.answers.mapping = new Mapping(routed, this.counts)
+    this.allocator.ask(routed.table.asked.map(({ experiment }) => experiment))
   }
 
   /** The route that a message would take, or less than 0; for those who must know the signature before they can ask. */
@@ -167,6 +179,21 @@ export class Road implements BatchOwner {
     const { view } = this
     if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, view)) return -1
     return this.identity.check(view, who) === null ? this.route() : -1
+  }
+
+  /** Requests that are accepted and not answered. */
+  get waiting(): number {
+    return this.calls.waiting + this.allocator.waiting
+  }
+
+  /** Has `serve` called, for the request of `bytes` bytes that the view holds, when its subject's cells are known. */
+  whenAllocated(bytes: number, serve: () => void): void {
+    const received = this.tick()
+    this.allocator.wait(this.view, bytes, () => {
+      this.receivedUs = received
+      serve()
+      this.receivedUs = 0
+    })
   }
 
   /** Refuses the request that `routeOf` looked at just now. */
@@ -224,15 +251,22 @@ export class Road implements BatchOwner {
   private route(): number {
     const { view, mapping } = this
     complete(view)
-    if (view.decisionLength === 0) return lookUp(mapping.table, view)
+    const { allocator } = this
+    if (view.decisionLength === 0) return lookUp(mapping.table, view, allocator)
     const decided = view.overrideKind === 0 ? this.decisions.accept(view, mapping) : decisionAndOverride
-    if (typeof decided === 'number') return this.isReady(decided) ? decided : lookUp(mapping.table, view)
+    if (typeof decided === 'number') return this.isReady(decided) ? decided : lookUp(mapping.table, view, allocator)
     this.refusal = decided
     return decisionRefused
   }
 
   private isReady(route: number): boolean {
     return route >= 0 && (this.mapping.versions[route]!.served?.limits.length ?? 0) > 0
+  }
+
+  /** Keeps a copy of the request until its subject's cells are known. */
+  private wait(caller: Caller, item: number, dryRun: boolean): void {
+    const { buffer, byteLength } = this.view.words.slice()
+    this.whenAllocated(byteLength, () => this.serve(caller, item, buffer, 0, byteLength, dryRun))
   }
 
   /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */

@@ -2,6 +2,7 @@ import { codeNames, trafficClasses, type Buckets, type TrafficClass } from '@mil
 import type { Table } from '@millrace/rules'
 import { whyNot, type LaneParts } from './lane'
 import type { Standing } from './lane-version'
+import { allocationResults, type AllocationResult } from './allocator'
 import { countersOfLabel } from './mapping'
 import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
@@ -38,6 +39,10 @@ export interface LaneSnapshot {
   }[]
   /** By what requests say their tenant is: empty for none, `other` for those without a place of their own. */
   readonly tenants: readonly { readonly tenant: string; readonly code: string; readonly count: number }[]
+  /** Requests that an allocator's experiment was asked about, by how they came by their cell. */
+  readonly allocations: readonly { readonly result: AllocationResult; readonly count: number }[]
+  /** Requests that wait for an allocator. */
+  readonly allocatorWaiting: number
   /** Microseconds, of rules whose times are compared: canaries that are stopped when they are slow, and defaults. */
   readonly ruleLatencies: readonly {
     readonly objective: string
@@ -92,7 +97,7 @@ export interface LaneSnapshot {
 
 /** The numbers of this moment. */
 export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
-  const { index, config, arena, versions, pools, road, transport, eventLoop } = parts
+  const { index, config, arena, versions, pools, road, allocator, transport, eventLoop } = parts
   const notReady = notReadyOf(parts, mapped)
   const { table } = mapped
   const served = versions.all.flatMap(({ served }) => served ?? [])
@@ -122,6 +127,10 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
         }
       })
       .filter(({ count }) => count > 0),
+    allocations: allocationResults
+      .map((result, i) => ({ result, count: allocator.counts[i]! }))
+      .filter(({ result, count }) => result !== '' && count > 0),
+    allocatorWaiting: allocator.waiting,
     ruleLatencies: [...road.counts.latencies].map(([begin, buckets]) => {
       return { ...road.counts.labels[begin / countersOfLabel]!, histogram: histogramOf(buckets) }
     }),
@@ -141,7 +150,7 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
       rows: version.interactive.rowsWaiting + version.bulk.rowsWaiting,
     })),
     arena: { usedBytes: arena.usedBytes, usedSlabs: arena.usedBlocks, totalBytes: arena.totalBytes },
-    requestsInFlight: road.calls.waiting,
+    requestsInFlight: road.waiting,
     sockets: { websocket: transport.sockets, unreadBytes: transport.unreadBytes },
     pools: pools.map(({ pool, device }, p) => ({
       name: pool.name,

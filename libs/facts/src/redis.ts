@@ -1,6 +1,5 @@
-import { Code, Refusal } from '@millrace/base'
+import { Breaker, Code, Refusal } from '@millrace/base'
 import { Redis, type ChainableCommander } from 'ioredis'
-import { Breaker } from './breaker'
 import { ColumnsBuilder } from './columns'
 import { checkKeyKind, decodeKey, encodeKey, isStringKeys, keyBytesMax } from './keys'
 import { encodeRecord, planRecord, type RecordPlan } from './record'

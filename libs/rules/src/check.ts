@@ -47,6 +47,8 @@ interface Named<Objective extends string, Version extends string> {
   canaries?: { objectives: Objective[]; workflow: Version }[]
   shadows?: { objectives: Objective[]; workflow: Version }[]
   overrides?: { objectives: Objective[]; workflows?: Version[] }[]
+  enrichments?: { objectives: Objective[] }[]
+  limits?: { objectives?: Objective[] }[]
 }
 
 const stopLimits = ['error_rate_max', 'refusal_rate_max', 'p99_ratio_max', 'difference_max'] as const
@@ -118,7 +120,8 @@ function problemsOf(rules: Rules): string[] {
 
 function checkExperiments(rules: Rules, kinds: Readonly<Record<string, AttributeKind>>, problems: string[]): void {
   const groups: { readonly name: string; readonly from: number; readonly to: number; readonly id: string }[] = []
-  for (const [e, { id, cells, group, cell_from, default_cell, objectives }] of (rules.experiments ?? []).entries()) {
+  for (const [e, experiment] of (rules.experiments ?? []).entries()) {
+    const { id, cells, group, percent, cell_from, allocator, default_cell, objectives } = experiment
     const path = `$.experiments[${e}]`
     const names = cells.map((cell) => cell.name)
     names.forEach((name, c) => {
@@ -134,6 +137,8 @@ function checkExperiments(rules: Rules, kinds: Readonly<Record<string, Attribute
     })
     if (cell_from !== undefined && kinds[cell_from] !== 'text')
       problems.push(`${path}.cell_from: ${cell_from} is not declared as text in $.attributes`)
+    if (allocator === true && (percent !== undefined || group !== undefined))
+      problems.push(`${path}: the allocator says who takes part: leave percent and group out`)
     if (default_cell !== undefined && !names.includes(default_cell))
       problems.push(`${path}.default_cell: there is no cell ${default_cell}; cells are ${names.join(', ')}`)
     if (group === undefined) continue
@@ -214,7 +219,7 @@ function unreachable(rules: Rules): string[] {
       else if (takesAll) taker = rule.id
     }
     for (const [e, rule] of (rules.experiments ?? []).entries()) {
-      const all = rule.when === undefined && (rule.percent ?? 100) === 100
+      const all = rule.when === undefined && (rule.percent ?? 100) === 100 && rule.allocator !== true
       const group = rule.group === undefined || (rule.group.from === 0 && rule.group.to === 100)
       asked(`$.experiments[${e}]`, rule, all && group)
     }

@@ -1,5 +1,6 @@
 import { bucketsOf, groupSalt, objectiveHash, saltHash, shareSalt, thresholds } from './allocate'
 import { RulesError } from './check'
+import type { AskedExperiment } from './cells'
 import { addCondition } from './compile-condition'
 import { defaultCell } from './interpret'
 import { Pool } from './pool'
@@ -45,6 +46,7 @@ class Compiler {
   private readonly routes: Route[] = []
   private readonly shadows: ShadowRoute[] = []
   private readonly ramps: Ramp[] = []
+  private readonly asked: AskedExperiment[] = []
   private readonly versionIndex: Map<string, number>
   private readonly program: number[]
   private readonly mask: number
@@ -91,6 +93,7 @@ class Compiler {
       shadows: this.shadows,
       enrichments: this.rules.enrichments ?? [],
       ramps: this.ramps,
+      asked: this.asked,
       attributesAt,
       slots: this.pool.kinds.length,
       numbers: Float64Array.from(this.pool.numbers),
@@ -127,7 +130,7 @@ class Compiler {
 
   private experiment(records: Records, experiment: Experiment, objective: string): void {
     const { rules } = this
-    const { id, group, percent, cells, cell_from } = experiment
+    const { id, group, percent, cells, cell_from, allocator } = experiment
     const salt = experiment.salt ?? id
     const routes = cells.map((cell, c) => {
       const path = `$.experiments[${rules.experiments!.indexOf(experiment)}].cells[${c}].workflow`
@@ -137,6 +140,11 @@ class Compiler {
       if (cell_from !== undefined) {
         const named = cells.flatMap((cell, c) => [this.pool.literal(cell.name), routes[c]!])
         records.add(Op.GIVEN, this.pool.slot(cell_from), routes[defaultCell(experiment)]!, ...named)
+      }
+      if (allocator === true) {
+        const asked = { experiment: id, routes: new Map(cells.map(({ name }, c) => [name, routes[c]!])) }
+        records.add(Op.ASKED, this.asked.push(asked) - 1, routes[defaultCell(experiment)]!)
+        return
       }
       const jumps: number[] = []
       const share = (seed: string, from: number, to: number): void => {

@@ -1,4 +1,5 @@
 import type { Context, Refusal } from '@millrace/base'
+import { NoCell } from './cells'
 import { bucketOf, bucketsOf, cellOf, groupSalt, percentAt, shareSalt } from './allocate'
 import { describe, holds, valueOf } from './condition'
 import { askOverride, refuseOverride, type PlainOverride } from './override'
@@ -23,6 +24,8 @@ export interface PlainAsk {
   readonly override?: PlainOverride | null
   /** When, ms since 1970: canaries ramp. */
   readonly nowMs: number
+  /** What another platform says of the subject's cell in an experiment that has an allocator; nobody is asked unless given. */
+  readonly cellOf?: (experiment: string) => string | NoCell
 }
 
 export interface Decision {
@@ -141,7 +144,7 @@ export function shadowsOf(rules: Rules, ask: PlainAsk, draw: number): string[] {
 }
 
 function experimentStep(rules: Rules, experiment: Experiment, ask: PlainAsk): Step {
-  const { id, when, group, percent, cells, cell_from } = experiment
+  const { id, when, group, percent, cells, cell_from, allocator } = experiment
   const salt = experiment.salt ?? id
   const reason = missed(rules, when, ask)
   if (reason !== null) return no(id, 'experiment', reason)
@@ -160,6 +163,14 @@ function experimentStep(rules: Rules, experiment: Experiment, ask: PlainAsk): St
     if (cell >= 0) return into(cell, `${cell_from} says cell ${said}`)
     return into(defaultCell(experiment), `${cell_from} says ${said}, which is no cell: the default cell`)
   }
+  if (!ask.subject) return no(id, 'experiment', 'the request has no subject')
+  if (allocator === true) {
+    const said = ask.cellOf === undefined ? NoCell.FAILED : ask.cellOf(id)
+    if (said === NoCell.NONE) return no(id, 'experiment', 'the allocator says that the subject takes no part')
+    const cell = cells.findIndex(({ name }) => name === said)
+    if (cell >= 0) return into(cell, `the allocator says cell ${said}`)
+    return into(defaultCell(experiment), `${saidNoCell(said)}: the default cell`)
+  }
   if (group !== undefined) {
     const step = shareStep(
       { rule: id, kind: 'experiment' },
@@ -175,13 +186,19 @@ function experimentStep(rules: Rules, experiment: Experiment, ask: PlainAsk): St
     const step = shareStep({ rule: id, kind: 'experiment' }, ask.subject, shareSalt(salt), 0, percent, 'taking part')
     if (!step.matched) return step
   }
-  if (!ask.subject) return no(id, 'experiment', 'the request has no subject')
   const bucket = bucketOf(salt, ask.subject)
   const cell = cellOf(bucket, cells)
   return into(cell, `the subject is in cell ${cells[cell]!.name}`, bucket)
 }
 
-/** The cell for subjects whose cell another platform names wrongly. */
+function saidNoCell(said: string | NoCell): string {
+  if (typeof said === 'string') return `the allocator says ${said}, which is no cell`
+  return said === NoCell.UNKNOWN
+    ? 'the allocator was not asked about this subject yet, which a request waits for'
+    : 'no allocator says the cell'
+}
+
+/** The cell for subjects whose cell another platform names wrongly, or cannot say. */
 export function defaultCell({ cells, default_cell }: Experiment): number {
   return default_cell === undefined ? 0 : cells.findIndex(({ name }) => name === default_cell)
 }

@@ -12,8 +12,9 @@
  *   [count] [bytes word literal]...
  *                               lists of few texts, each with its first word
  *
- * A record is [opcode, length, ...]; jumps are positions in the program. Hashes are MurmurHash3 x86 32, of attributes `nameHash`. A range of
- * buckets is its first and its last, unsigned; the empty one is 1 to 0, so that a ramp can change a range in place.
+ * A record is [opcode, length, ...]; jumps are positions in the program. Hashes are MurmurHash3 x86 32, of attributes
+ * `nameHash`. A range of buckets is its first and its last, unsigned; the empty one is 1 to 0, so that a ramp can change
+ * a range in place.
  */
 
 export const Op = {
@@ -28,27 +29,29 @@ export const Op = {
   HELD: 4,
   /** [slot, default route, (literal, route)...]: an attribute that is there names the cell, which decides. */
   GIVEN: 5,
+  /** [index, default route]: the cell that another platform says of the subject decides, unless it takes no part. */
+  ASKED: 6,
   /** [index, last draw]: a shadow or an enrichment, for requests whose draw is not above it. */
-  GATHER: 6,
+  GATHER: 7,
   /** [workflow, version, route]: decides where this version is asked for; the workflow is a literal. */
-  VERSION: 7,
+  VERSION: 8,
   /** [cell, experiment, alone, route]: decides where this cell is asked for; `alone`: 1 when its name says which. */
-  CELL: 8,
+  CELL: 9,
   /*
    * Tests of an attribute, [slot, value, then, else]: a jump where it holds, and one where it does not or is not there.
    * A condition is tests that jump to each other.
    */
   /** value: a list of few texts. */
-  TEXT_IN: 9,
+  TEXT_IN: 10,
   /** value: a set of texts. */
-  TEXT_IN_MANY: 10,
+  TEXT_IN_MANY: 11,
   /** value: where the table's numbers say how many, and then which. */
-  NUMBER_IN: 11,
+  NUMBER_IN: 12,
   /** value: the table's number there or more, and less than the one after. */
-  RANGE: 12,
+  RANGE: 13,
   /** value: 0 or 1. */
-  TRUTH: 13,
-  PRESENT: 14,
+  TRUTH: 14,
+  PRESENT: 15,
 } as const
 
 /** The first of the tests, which come last. */

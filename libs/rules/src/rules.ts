@@ -111,9 +111,13 @@ export const rulesSchema = z.strictObject({
           .optional()
           .describe('Takes the subjects between two percents of a group: experiments of a group exclude each other.'),
         cell_from: name.optional().describe('Attribute in which another platform says the cell.'),
+        allocator: z
+          .literal(true)
+          .optional()
+          .describe('Servers ask the platform of MILLRACE_ALLOCATOR for the cell; weights count for nothing then.'),
         default_cell: name
           .optional()
-          .describe('For a cell that cell_from names and is not there; the first cell unless given.'),
+          .describe('For a cell that another platform names and is not there, or cannot say; the first unless given.'),
         cells: z.array(cell).min(1),
       }),
     )

@@ -9,6 +9,7 @@ import {
   lookUp,
   lookUpEnrichments,
   lookUpShadows,
+  NoCell,
   NoRoute,
   objectiveHash,
   parseRules,
@@ -25,8 +26,9 @@ const casesOfRules = 500
 const asker = new PlainAsker()
 const into = new Int32Array(16)
 
-function indexOf(table: Table, { objective, subject, context, override }: PlainAsk): number {
-  return lookUp(table, asker.set(objective, subject, context, override))
+function indexOf(table: Table, { objective, subject, context, override, cellOf }: PlainAsk): number {
+  const asked = asker.set(objective, subject, context, override)
+  return cellOf === undefined ? lookUp(table, asked) : lookUp(table, asked, { cellOf })
 }
 
 function routeOf(table: Table, ask: PlainAsk): Table['routes'][number] | undefined {
@@ -70,6 +72,7 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
           `seed ${run}: ${JSON.stringify(seenContext)}, not ${JSON.stringify(context)}\n${JSON.stringify(ask)}`,
         )
       if (sets.length > 1) count('enrichments')
+      if (steps.some(({ matched, reason }) => matched && /^(the|no) allocator/.test(reason))) count('allocator')
       count(route?.kind ?? (refusal === null ? 'unknown' : refusal.name))
       if (route?.kind === 'override' && route.cell !== null) count('override of a cell')
       if (copied.length > 0) count('shadow')
@@ -81,9 +84,40 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
   }
   // Each end of the road was met often.
   const decided = ['override', 'override of a cell', 'condition', 'experiment', 'canary', 'default', 'unknown']
-  for (const what of [...decided, 'PERMISSION_DENIED', 'INVALID_ARGUMENT', 'shadow', 'holdout', 'enrichments'])
+  for (const what of [
+    ...decided,
+    'PERMISSION_DENIED',
+    'INVALID_ARGUMENT',
+    'shadow',
+    'holdout',
+    'enrichments',
+    'allocator',
+  ])
     expect([what, (seen.get(what) ?? 0) > cases / 1000]).toEqual([what, true])
 }, 600_000)
+
+test('a cell that the allocator was not asked for yet is waited for, unless another rule decides', () => {
+  const experiment = {
+    id: 'ab-17',
+    objectives: ['price'],
+    when: { not: { tenant: 'quality' } },
+    allocator: true as const,
+    cells: [
+      { name: '1', weight: 1, workflow: 'price@1' },
+      { name: '2', weight: 1, workflow: 'price@2' },
+    ],
+  }
+  const rules = parseRules({ objectives: { price: { default: 'price@3' } }, experiments: [experiment] })
+  const table = compileRules(rules, versions, 1)
+  const unknown = { cellOf: () => NoCell.UNKNOWN }
+  expect(lookUp(table, asker.set('price', 'account-1', {}), unknown)).toBe(NoRoute.WAITS)
+  expect(table.routes[lookUp(table, asker.set('price', null, {}), unknown)]!.rule).toBe('default')
+  expect(table.routes[lookUp(table, asker.set('price', 'account-1', { tenant: 'quality' }), unknown)]!.rule).toBe(
+    'default',
+  )
+  // Who asks nobody decides by the default cell.
+  expect(table.routes[lookUp(table, asker.set('price', 'account-1', {}))]).toMatchObject({ rule: 'ab-17', cell: '1' })
+})
 
 test('ten thousand objectives are each found, others are not', () => {
   const names = Array.from({ length: 10_000 }, (_, i) => `objective-${i}`)

@@ -1,3 +1,4 @@
+import { noCells, NoCell, type AskedExperiment, type CellSource } from './cells'
 import { afterTest, bind, equals, isText } from './match'
 import { murmur3Words } from './murmur3-words'
 import { firstTest, Head, Op } from './program'
@@ -36,6 +37,8 @@ export interface Table {
   readonly shadows: readonly ShadowRoute[]
   readonly enrichments: readonly Enrichment[]
   readonly ramps: readonly Ramp[]
+  /** Experiments whose cells another platform says. */
+  readonly asked: readonly AskedExperiment[]
   /** Where the attributes lie in the program; 0 when no condition asks for one. */
   readonly attributesAt: number
   /** How many attributes conditions ask for. */
@@ -81,16 +84,22 @@ export const NoRoute = {
   UNKNOWN: -1,
   /** The request asks for a version or a cell that it may not have: `explain` says why. */
   REFUSED: -2,
+  /** Another platform has to say the subject's cell first: ask it, then look up again. */
+  WAITS: -3,
 } as const
 
-/** The index of the route that decides, or one of `NoRoute`. Allocates nothing. */
-export function lookUp(table: Table, ask: Ask): number {
+/**
+ * The index of the route that decides, or one of `NoRoute`. Allocates nothing.
+ *
+ * @param cells asked for experiments that have an allocator; unless given, those are decided by their default cells
+ */
+export function lookUp(table: Table, ask: Ask, cells: CellSource = noCells): number {
   const { program } = table
   const begin = find(program, ask.objectiveLo, ask.objectiveHi)
   if (begin === 0) return NoRoute.UNKNOWN
   if (ask.overrideKind !== 0) return overridden(table, ask, program[begin + Head.OVERRIDES]!)
   if (program[begin + Head.CONTEXT] === 1) bind(table, ask)
-  return run(table, ask, begin + Head.WORDS)
+  return run(table, ask, begin + Head.WORDS, cells)
 }
 
 /** The name of what is asked for, which a request may have by its hash alone; null when it is not known. */
@@ -167,7 +176,7 @@ function overridden(table: Table, ask: Ask, begin: number): number {
 }
 
 /** Runs an objective's records until one decides. */
-function run(table: Table, ask: Ask, begin: number): number {
+function run(table: Table, ask: Ask, begin: number, cells: CellSource): number {
   const { program } = table
   const { subjectWords, subjectBegin, subjectLength } = ask
   // Experiments of a group ask for one bucket, each for its own part.
@@ -196,6 +205,16 @@ function run(table: Table, ask: Ask, begin: number): number {
       case Op.GIVEN: {
         const route = givenCell(program, at, next, ask)
         if (route >= 0) return route
+        at = next
+        break
+      }
+      case Op.ASKED: {
+        if (subjectLength > 0) {
+          const { experiment, routes } = table.asked[program[at + 2]!]!
+          const cell = cells.cellOf(experiment, ask)
+          if (cell === NoCell.UNKNOWN) return NoRoute.WAITS
+          if (cell !== NoCell.NONE) return (cell === NoCell.FAILED ? undefined : routes.get(cell)) ?? program[at + 3]!
+        }
         at = next
         break
       }

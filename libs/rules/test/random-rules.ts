@@ -1,4 +1,5 @@
 import { seededRandom, type AttributeValue } from '@millrace/base'
+import { NoCell } from '../src/cells'
 import type { PlainAsk } from '../src/interpret'
 import type { PlainOverride } from '../src/override'
 import type { Condition, RulesFile } from '../src/rules'
@@ -22,6 +23,7 @@ const attributes = {
 } as const
 const texts = ['US', 'CA', 'DE', '', 'Österreich', 'a longer text than a word or two', 'b', 'none']
 const numbers = [-1, 0, 0.5, 17, 18, 64, 65, 1e300]
+const cellsSaid = ['b', 'cell-0', 'cell-1', 'no such cell']
 /** 2026-01-01 and the days after it. */
 const day0 = Date.UTC(2026, 0, 1)
 const days = 10
@@ -57,6 +59,7 @@ export class RandomRules {
             }),
       }))
       cells.push({ name: 'b', weight: 1, workflow: workflow() })
+      const allocated = this.maybe(0.15, () => ({ allocator: true as const, percent: undefined, group: undefined }))
       const from = groupEnd
       groupEnd += this.whole(1, 30)
       return {
@@ -69,6 +72,7 @@ export class RandomRules {
         ...this.maybe(0.6, () => ({ percent: this.pick([0, 1, 10, 33.3, 50, 99]) }), { percent: 99.9 }),
         ...(group && groupEnd < 100 ? { group: { name: 'g', from, to: groupEnd } } : {}),
         ...this.maybe(0.2, () => ({ cell_from: 'cell', ...this.maybe(0.5, () => ({ default_cell: 'b' })) })),
+        ...allocated,
       }
     })
     return {
@@ -144,6 +148,16 @@ export class RandomRules {
       context,
       override: this.chance(0.3) ? this.override() : null,
       nowMs: this.now(),
+      cellOf: this.cells(),
+    }
+  }
+
+  /** The same for an experiment however often it is asked. */
+  private cells(): NonNullable<PlainAsk['cellOf']> {
+    const known = new Map<string, string | NoCell>()
+    return (experiment) => {
+      if (!known.has(experiment)) known.set(experiment, this.pick([...cellsSaid, NoCell.NONE, NoCell.FAILED]))
+      return known.get(experiment)!
     }
   }
 

@@ -1,4 +1,6 @@
-import { Code, nowUs, Refusal } from '@millrace/base'
+import { nowUs } from './clock'
+import { Code } from './code'
+import { Refusal } from './refusal'
 
 export interface BreakerLimits {
   /** Failures in a row after which nothing is asked. */
@@ -8,7 +10,7 @@ export interface BreakerLimits {
 }
 
 /**
- * Keeps a store that does not answer from being waited for by everybody: closed -> open after failures in a row ->
+ * Keeps what does not answer, a store for instance, from being waited for by everybody: closed -> open after failures in a row ->
  * half open, one asks -> closed, or open again. What is refused is refused at once.
  */
 export class Breaker {
@@ -25,6 +27,11 @@ export class Breaker {
     private readonly limits: BreakerLimits,
     private readonly now: () => number = nowUs,
   ) {}
+
+  /** It would ask now. */
+  get asks(): boolean {
+    return this.state === 'closed' || (this.state === 'open' && this.now() >= this.askAgainUs)
+  }
 
   /** Runs `work` unless the breaker is open; a Refusal UNAVAILABLE or DEADLINE_EXCEEDED of it is a failure. */
   async run<T>(work: () => Promise<T>): Promise<T> {

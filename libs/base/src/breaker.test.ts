@@ -1,5 +1,4 @@
-import { Code, Refusal } from '@millrace/base'
-import { Breaker } from './breaker'
+import { Breaker, Code, Refusal } from './index'
 
 const down = (): Promise<never> => Promise.reject(new Refusal(Code.UNAVAILABLE, 'down'))
 const up = (): Promise<string> => Promise.resolve('up')
