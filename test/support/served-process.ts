@@ -42,7 +42,7 @@ export class ServedProcess {
   }
 
   client(): Client {
-    return new Client({ url: `http://127.0.0.1:${this.port}` })
+    return new Client({ url: `http://127.0.0.1:${this.port}`, retries: 0 })
   }
 
   admin(path: string): Promise<HttpAnswer> {

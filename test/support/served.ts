@@ -65,7 +65,8 @@ export async function serve(env: Readonly<Record<string, string>> = {}, reposito
     logged,
     post,
     client: (options) => {
-      const client = new Client({ url: `http://127.0.0.1:${server.port}`, ...options })
+      // Tests count what a server answers: what is asked is asked once.
+      const client = new Client({ url: `http://127.0.0.1:${server.port}`, retries: 0, ...options })
       clients.push(client)
       return client
     },

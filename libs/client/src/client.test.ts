@@ -7,6 +7,7 @@ import {
   dtypeName,
   encodeReply,
   encodeReplyList,
+  goingAway,
   ListView,
   RequestView,
   textAt,
@@ -135,6 +136,7 @@ class FakeServer {
   }
 }
 
+const unavailable = { code: 'UNAVAILABLE', message: 'not now', route: null } as const
 const tooMany = { code: 'INVALID_ARGUMENT', message: 'items: too many', route: null } as const
 
 const opened: { close(): Promise<void> }[] = []
@@ -290,7 +292,7 @@ describe.each(transports)('over %s', (transport) => {
   test('a server that goes away rejects what is in flight; one that comes back is found again', async () => {
     const first = await FakeServer.start(() => null)
     const { port } = first
-    const client = clientOf(port, { transport })
+    const client = clientOf(port, { transport, retries: 0 })
     const pending = [errorOf(client.score(one(1))), errorOf(client.score(one(2)))]
     while (first.asked.length < 2) await sleep(5)
     await first.close()
@@ -351,7 +353,127 @@ describe.each(transports)('over %s', (transport) => {
   })
 })
 
+describe.each(transports)('over %s, sent again', (transport) => {
+  test('what is UNAVAILABLE, with what is left of its time', async () => {
+    let asks = 0
+    const server = await serving((asked) => (++asks === 1 ? replyTo(asked, unavailable) : echo(asked)))
+    const client = clientOf(server.port, { transport })
+    expect(valueIn(await client.score({ ...one(7), deadlineMs: 5_000 }))).toBe(7)
+    const [first, second] = server.asked
+    expect(first!.deadlineUs).toBe(5_000_000)
+    expect(second!.deadlineUs).toBeLessThan(5_000_000)
+    expect(second!.id).not.toBe(first!.id)
+    expect(await client.resolve({ objective: 'price' }).catch((error: ScoreError) => error.code)).toBe('DATA_LOSS')
+  })
+
+  test('as often as it may, and never otherwise', async () => {
+    const server = await serving((asked) => replyTo(asked, unavailable))
+    for (const [retries, times] of [
+      [undefined, 3],
+      [0, 1],
+      [1, 2],
+    ] as const) {
+      const client = clientOf(server.port, { transport, ...(retries === undefined ? {} : { retries }) })
+      const before = server.asked.length
+      expect(await errorOf(client.score(one(1)))).toMatchObject({ code: 'UNAVAILABLE' })
+      expect(server.asked.length - before).toBe(times)
+    }
+  })
+
+  test.each(['RESOURCE_EXHAUSTED', 'INTERNAL', 'DEADLINE_EXCEEDED', 'INVALID_ARGUMENT'] as const)(
+    '%s is not',
+    async (code) => {
+      const server = await serving((asked) => replyTo(asked, { code, message: 'no', route: null }))
+      expect(await errorOf(clientOf(server.port, { transport }).score(one(1)))).toMatchObject({ code })
+      expect(server.asked).toHaveLength(1)
+    },
+  )
+
+  test('to the next address, when one breaks or is not there', async () => {
+    const breaking = await serving((_, socket) => {
+      if (socket === null) void breaking.close()
+      else socket.terminate()
+      return null
+    })
+    const gone = await FakeServer.start(echo)
+    const { port } = gone
+    await gone.close()
+    const good = await serving()
+    const url = [breaking.port, port, good.port].map((at) => `http://127.0.0.1:${at}`)
+    const client = clientOf(0, { transport, url })
+    expect(valueIn(await client.score(one(1)))).toBe(1)
+    expect(valueIn(await client.score(one(2)))).toBe(2)
+    expect(breaking.asked).toHaveLength(1)
+    expect(good.asked).toHaveLength(2)
+  })
+
+  test('of many at once, those that were UNAVAILABLE', async () => {
+    const times = new Map<number, number>()
+    const server = await serving((asked) => {
+      const x = new Float64Array(new Uint8Array(asked.inputs[0]!.data).buffer)[0]!
+      times.set(x, (times.get(x) ?? 0) + 1)
+      const answer = [echo, times.get(x) === 1 ? refuse : echo, refuse, fail][x]!
+      return answer(asked)
+    })
+    const refuse = (asked: Asked): Uint8Array => replyTo(asked, unavailable)
+    const fail = (asked: Asked): Uint8Array => replyTo(asked, { code: 'INTERNAL', message: 'no' })
+    const answers = await clientOf(server.port, { transport }).scoreMany([0, 1, 2, 3].map(one))
+    expect(answers.slice(0, 2).map((answer) => valueIn(answer as ScoreAnswer))).toEqual([0, 1])
+    expect(answers.slice(2).map((answer) => (answer as ScoreError).code)).toEqual(['UNAVAILABLE', 'INTERNAL'])
+    expect([...times].sort()).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+      [3, 1],
+    ])
+  })
+})
+
+test.each([[[]], [['http://127.0.0.1:1', 'https://127.0.0.1:1']]])('no addresses to ask: %j', (url) => {
+  expect(() => clientOf(0, { url })).toThrow(TypeError)
+})
+
 describe('over WebSocket', () => {
+  test('a server that goes away answers what it has; what comes next takes another connection', async () => {
+    const held: [Asked, WebSocket][] = []
+    const told: Promise<unknown>[] = []
+    const server = await serving((asked, socket) => {
+      if (held.length === 2) return echo(asked)
+      held.push([asked, socket!])
+      if (held.length === 2) {
+        // It has read the ping when it has answered it.
+        told.push(once(socket!, 'pong'))
+        socket!.ping(goingAway)
+      }
+      return null
+    })
+    const client = clientOf(server.port, { retries: 0 })
+    const waiting = [client.score(one(1)), client.score(one(2))]
+    while (told.length === 0) await sleep(5)
+    await told[0]
+    const [, leaving] = held[0]!
+    expect(valueIn(await client.score(one(3)))).toBe(3)
+    expect(server.connections).toBe(2)
+    const closed = once(leaving, 'close')
+    for (const [asked, socket] of held) socket.send(echo(asked))
+    expect((await Promise.all(waiting)).map(valueIn)).toEqual([1, 2])
+    // It is closed by the client, which needs it no more.
+    await closed
+    expect(valueIn(await client.score(one(4)))).toBe(4)
+    expect(server.connections).toBe(2)
+  })
+
+  test('a ping of any other kind is a ping', async () => {
+    const server = await serving((asked, socket) => {
+      socket!.ping()
+      socket!.ping('going')
+      return echo(asked)
+    })
+    const client = clientOf(server.port)
+    for (const value of [1, 2]) expect(valueIn(await client.score(one(value)))).toBe(value)
+    expect(server.connections).toBe(1)
+  })
+
   test('answers in another order find their requests', async () => {
     const waiting: Asked[] = []
     const server = await serving((asked, socket) => {
@@ -386,7 +508,7 @@ describe('over WebSocket', () => {
       socket!.close(1001)
       return null
     })
-    const client = clientOf(server.port)
+    const client = clientOf(server.port, { retries: 0 })
     const error = await errorOf(client.score(one(1)))
     expect(error.message).toBe(`UNAVAILABLE: the connection to ws://127.0.0.1:${server.port}/v1/stream closed (1001)`)
     expect(valueIn(await client.score(one(2)))).toBe(2)
@@ -397,7 +519,7 @@ describe('over WebSocket', () => {
     const gone = await FakeServer.start(echo)
     const { port } = gone
     await gone.close()
-    const client = clientOf(port)
+    const client = clientOf(port, { retries: 0 })
     expect(await errorOf(client.score(one(1)))).toMatchObject({ code: 'UNAVAILABLE' })
     const back = await FakeServer.start(echo, port)
     opened.push(back)

@@ -12,16 +12,25 @@ import {
 import { fromColumn, toColumn, type InputValue, type OutputValue } from './columns'
 import { headersOf, type ClientTls, type Connection } from './connection'
 import { HttpConnection } from './http-connection'
+import { Retries } from './retry'
 import { ScoreError } from './score-error'
 import { WebSocketConnection } from './web-socket-connection'
 
 export interface ClientOptions {
-  /** `http://host:port` of the data port, or `https:` where it speaks TLS. */
-  readonly url: string
+  /**
+   * `http://host:port` of the data port, or `https:` where it speaks TLS; several servers that serve the same: one that
+   * breaks, drains or is not there is left for the next.
+   */
+  readonly url: string | readonly string[]
   /** `websocket` (the default): one connection, many requests in flight. `http`: a POST each. */
   readonly transport?: 'websocket' | 'http'
   /** Milliseconds that an answer may take where a request does not say; 10,000. */
   readonly timeoutMs?: number
+  /**
+   * How often a request that ended UNAVAILABLE is sent again, within its time: 2; 0 for never. All requests together are
+   * sent again at most a thousand times and a fifth of them more.
+   */
+  readonly retries?: number
   /** Connections: WebSockets that share the requests (1), or at most so many to POST on (64). */
   readonly sockets?: number
   /** The key of a tenant, for servers that ask who somebody is; in no message of an error. */
@@ -72,39 +81,51 @@ export interface ScoreAnswer {
 const graceMs = 100
 const routingKeyHeader = 'x-millrace-routing-key'
 
-/** A client of one server, or of whatever balances between several. */
+/** A client of one server, of several, or of whatever balances between them. */
 export class Client {
   private readonly connections: readonly Connection[]
   private readonly timeoutMs: number
   private readonly hashes = new Map<string, bigint>()
+  private readonly retries: Retries
   private nextId = 1n
 
+  /** Throws a TypeError when there is no address, or one that is none. */
   constructor(options: ClientOptions) {
-    const url = new URL(options.url)
+    const urls = [options.url].flat().map((url) => new URL(url))
+    if (urls.length === 0 || new Set(urls.map(({ protocol }) => protocol)).size > 1)
+      throw new TypeError('url: is one address or several, all of them http: or all https:')
     const { tls = {} } = options
     const headers = headersOf(options)
     this.timeoutMs = options.timeoutMs ?? 10_000
+    this.retries = new Retries(options.retries ?? 2)
     if (options.transport === 'http') {
-      const score = new URL('/v1/score', url).href
-      this.connections = [new HttpConnection(score, { headers, tls, sockets: options.sockets ?? 64 })]
+      const scores = urls.map((url) => new URL('/v1/score', url).href)
+      this.connections = [new HttpConnection(scores, { headers, tls, sockets: options.sockets ?? 64 })]
     } else {
-      const stream = new URL('/v1/stream', url)
-      stream.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+      const streams = urls.map((url) => {
+        const stream = new URL('/v1/stream', url)
+        stream.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+        return stream.href
+      })
       this.connections = Array.from(
         { length: options.sockets ?? 1 },
-        () => new WebSocketConnection(stream.href, { headers, tls }),
+        (_, i) => new WebSocketConnection(streams, i, { headers, tls }),
       )
     }
   }
 
   /** Rejects with a ScoreError when it is refused or not answered; with a TypeError when the inputs are no columns. */
   async score(request: ScoreRequest): Promise<ScoreAnswer> {
-    return answerOf(request.objective, await this.ask(request, false))
+    return this.retries.run(this.timeoutOf(request), async (leftMs) =>
+      answerOf(request.objective, await this.ask(request, false, leftMs)),
+    )
   }
 
   /** What would answer, without running it. Rejects as `score` does. */
   async resolve(request: Omit<ScoreRequest, 'inputs'>): Promise<ResolveAnswer> {
-    const { route, resolved } = answered(request.objective, await this.ask({ ...request, inputs: {} }, true))
+    const { route, resolved } = await this.retries.run(this.timeoutOf(request), async (leftMs) =>
+      answered(request.objective, await this.ask({ ...request, inputs: {} }, true, leftMs)),
+    )
     if (resolved === undefined) throw new ScoreError('DATA_LOSS', 'the reply has no routing key; is the server older?')
     return { ...route, ...resolved }
   }
@@ -118,39 +139,59 @@ export class Client {
     if (!(connection instanceof HttpConnection))
       return Promise.all(requests.map((request) => this.score(request).catch(asScoreError)))
     if (requests.length === 0) return []
-    const messages = requests.map((request) => this.encode(request, this.nextId++, false))
-    const timeoutMs = Math.max(...requests.map((request) => this.timeoutOf(request)), 0)
-    try {
-      const body = await connection.send(0n, encodeRequestList(messages), timeoutMs)
-      // A list that is refused whole is answered by one reply.
-      const replies = isReply(body) ? requests.map(() => body) : decodeReplyList(body)
-      if (replies.length !== requests.length)
-        throw new ScoreError('DATA_LOSS', `${requests.length} requests were answered by ${replies.length} replies`)
-      return replies.map((reply, i) => answerOrError(requests[i]!.objective, reply))
-    } catch (error) {
-      const failure = asScoreError(error)
-      return requests.map(() => failure)
+    const timeoutMs = Math.max(...requests.map((request) => this.timeoutOf(request)))
+    const results = new Array<ScoreAnswer | ScoreError>(requests.length)
+    let left = requests.map((_, i) => i)
+    const attempt = async (leftMs: number): Promise<void> => {
+      const asked = left.map((i) => requests[i]!)
+      const answers = await this.askList(connection, asked, leftMs, timeoutMs - leftMs)
+      answers.forEach((answer, n) => (results[left[n]!] = answer))
+      left = left.filter((i) => isUnavailable(results[i]!))
+      if (left.length > 0) throw results[left[0]!] as ScoreError
     }
+    await this.retries.run(timeoutMs, attempt).catch((error: unknown) => {
+      const failure = asScoreError(error)
+      for (const i of left) results[i] ??= failure
+    })
+    return results
   }
 
   /** Closes the connections; requests in flight are rejected. */
   async close(): Promise<void> {
+    this.retries.close()
     await Promise.all(this.connections.map((connection) => connection.close()))
   }
 
-  private async ask(request: ScoreRequest, dryRun: boolean): Promise<Uint8Array> {
+  private async ask(request: ScoreRequest, dryRun: boolean, leftMs: number): Promise<Uint8Array> {
     const id = this.nextId++
     const connection = this.connections[Number(id % BigInt(this.connections.length))]!
     const key = request.decision?.routingKey
     const headers = key === undefined ? undefined : { [routingKeyHeader]: key }
-    return connection.send(id, this.encode(request, id, dryRun), this.timeoutOf(request), headers)
+    const message = this.encode(request, id, dryRun, this.timeoutOf(request) - leftMs)
+    return connection.send(id, message, leftMs, headers)
   }
 
-  private timeoutOf({ deadlineMs }: ScoreRequest): number {
+  private async askList(
+    connection: HttpConnection,
+    requests: readonly ScoreRequest[],
+    leftMs: number,
+    passedMs: number,
+  ): Promise<(ScoreAnswer | ScoreError)[]> {
+    const messages = requests.map((request) => this.encode(request, this.nextId++, false, passedMs))
+    const body = await connection.send(0n, encodeRequestList(messages), leftMs)
+    // A list that is refused whole is answered by one reply.
+    const replies = isReply(body) ? requests.map(() => body) : decodeReplyList(body)
+    if (replies.length !== requests.length)
+      throw new ScoreError('DATA_LOSS', `${requests.length} requests were answered by ${replies.length} replies`)
+    return replies.map((reply, i) => answerOrError(requests[i]!.objective, reply))
+  }
+
+  private timeoutOf({ deadlineMs }: Pick<ScoreRequest, 'deadlineMs'>): number {
     return deadlineMs === undefined ? this.timeoutMs : deadlineMs + graceMs
   }
 
-  private encode(request: ScoreRequest, id: bigint, dryRun: boolean): Uint8Array {
+  /** @param passedMs of its time, in attempts before */
+  private encode(request: ScoreRequest, id: bigint, dryRun: boolean, passedMs: number): Uint8Array {
     const { objective, subject, context, inputs, override, deadlineMs, priority, timings, decision } = request
     return encodeRequest({
       id,
@@ -158,7 +199,7 @@ export class Client {
       subject: typeof subject === 'number' ? BigInt(subject) : subject,
       context,
       inputs: Object.entries(inputs).map(([name, value]) => toColumn(name, value)),
-      deadlineUs: deadlineMs === undefined ? undefined : Math.max(1, Math.round(deadlineMs * 1000)),
+      deadlineUs: deadlineMs === undefined ? undefined : Math.max(1, Math.round((deadlineMs - passedMs) * 1000)),
       priority,
       override,
       timings,
@@ -208,6 +249,10 @@ function decoded(message: Uint8Array): ReplyMessage {
   } catch (error) {
     throw asScoreError(error)
   }
+}
+
+function isUnavailable(result: ScoreAnswer | ScoreError): boolean {
+  return result instanceof ScoreError && result.code === 'UNAVAILABLE'
 }
 
 function isReply(body: Uint8Array): boolean {

@@ -1,19 +1,20 @@
 import { Agent, request } from 'node:http'
 import { Agent as TlsAgent, request as requestTls } from 'node:https'
-import { refusalOf, type ClientTls, type Connection } from './connection'
+import type { ClientTls, Connection } from './connection'
 import { ScoreError } from './score-error'
 
-/** One POST for each message, over connections that are kept alive. */
+/** One POST for each message, over connections that are kept alive; after one that failed, to the next address. */
 export class HttpConnection implements Connection {
   private readonly agent: Agent
   private readonly request: typeof request
   /** Ends each request in flight. */
   private readonly cancels = new Set<() => void>()
   private closed = false
+  private at = 0
 
-  /** @param url `http://host:port/v1/score`, or https */
+  /** @param urls `http://host:port/v1/score`, or https, all of them alike */
   constructor(
-    private readonly url: string,
+    private readonly urls: readonly string[],
     private readonly options: {
       readonly headers: Readonly<Record<string, string>>
       readonly sockets: number
@@ -21,7 +22,7 @@ export class HttpConnection implements Connection {
     },
   ) {
     const kept = { keepAlive: true, maxSockets: options.sockets }
-    const secure = url.startsWith('https:')
+    const secure = urls[0]!.startsWith('https:')
     this.agent = secure ? new TlsAgent({ ...kept, ...options.tls }) : new Agent(kept)
     this.request = secure ? requestTls : request
   }
@@ -32,6 +33,10 @@ export class HttpConnection implements Connection {
     timeoutMs: number,
     headers?: Readonly<Record<string, string>>,
   ): Promise<Uint8Array> {
+    const at = this.at
+    const url = this.urls[at % this.urls.length]!
+    // Once for all that fails together.
+    const moveOn = (): void => void (this.at = Math.max(this.at, at + 1))
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(isClosed())
       const timer = setTimeout(
@@ -40,10 +45,12 @@ export class HttpConnection implements Connection {
       )
       const fail = (error: Error): void => {
         clearTimeout(timer)
-        reject(error instanceof ScoreError ? error : new ScoreError('UNAVAILABLE', `${this.url}: ${error.message}`))
+        if (error instanceof ScoreError) return reject(error)
+        moveOn()
+        reject(new ScoreError('UNAVAILABLE', `${url}: ${error.message}`))
       }
       const req = this.request(
-        this.url,
+        url,
         {
           method: 'POST',
           agent: this.agent,
@@ -61,14 +68,11 @@ export class HttpConnection implements Connection {
           res.on('end', () => {
             clearTimeout(timer)
             const body = Buffer.concat(pieces)
+            if (res.statusCode === 503) moveOn()
             if (res.headers['content-type'] === 'application/x-flatbuffers') resolve(body)
             else
               reject(
-                refusalOf(body.toString('utf8')) ??
-                  new ScoreError(
-                    'UNKNOWN',
-                    `${this.url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`,
-                  ),
+                new ScoreError('UNKNOWN', `${url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`),
               )
           })
         },

@@ -1,14 +1,25 @@
-import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { replyId } from '@millrace/wire'
-import { refusalOf, type ClientTls, type Connection } from './connection'
+import { goingAway, replyId } from '@millrace/wire'
+import type { ClientTls, Connection } from './connection'
 import { ScoreError } from './score-error'
+
+/** One WebSocket. */
+interface Link {
+  readonly socket: WebSocket
+  readonly url: string
+  /** Requests that were sent on it and are not answered. */
+  inFlight: number
+  /** Its server takes no more; it is closed when it has answered what it has. */
+  leaving: boolean
+}
 
 interface Pending {
   readonly resolve: (reply: Uint8Array) => void
   readonly reject: (error: ScoreError) => void
   readonly timer: NodeJS.Timeout
+  /** What it was sent on; null while that is being opened. */
+  link: Link | null
 }
 
 const backOffMs = { first: 50, most: 5_000 }
@@ -17,95 +28,122 @@ const closeMsMax = 1_000
 
 /**
  * One WebSocket with many requests in flight. When it breaks, what is in flight is rejected and the next request
- * connects again, after a back-off that doubles (with jitter, so that a fleet does not come back as one).
+ * connects again, to the next address where there are several, after a back-off that doubles once all were tried (with
+ * jitter, so that a fleet does not come back as one). When its server says that it goes away, what comes next takes
+ * another connection at once, and what is in flight is answered on this one.
  */
 export class WebSocketConnection implements Connection {
   private readonly pending = new Map<bigint, Pending>()
-  private socket: Promise<WebSocket> | null = null
+  private readonly links = new Set<Link>()
+  /** What the next request goes on. */
+  private link: Promise<Link> | null = null
   /** The one that is being opened. */
   private opening: WebSocket | null = null
   private readonly backingOff = new AbortController()
   private failures = 0
   private closed = false
 
-  /** @param url `ws://host:port/v1/stream`, or wss */
+  /**
+   * @param urls `ws://host:port/v1/stream`, or wss
+   * @param at which of them is the first
+   */
   constructor(
-    private readonly url: string,
+    private readonly urls: readonly string[],
+    private at: number,
     private readonly options: { readonly headers: Readonly<Record<string, string>>; readonly tls?: ClientTls },
   ) {}
 
   async send(id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     return new Promise<Uint8Array>((resolve, reject) => {
-      if (this.closed) return reject(new ScoreError('UNAVAILABLE', 'the client is closed'))
-      const timer = setTimeout(() => {
-        this.pending.delete(id)
-        reject(new ScoreError('DEADLINE_EXCEEDED', `no answer within ${timeoutMs} ms`))
-      }, timeoutMs)
-      this.pending.set(id, { resolve, reject, timer })
+      if (this.closed) return reject(isClosed())
+      const timer = setTimeout(
+        () => this.settle(id)?.reject(new ScoreError('DEADLINE_EXCEEDED', `no answer within ${timeoutMs} ms`)),
+        timeoutMs,
+      )
+      const pending: Pending = { resolve, reject, timer, link: null }
+      this.pending.set(id, pending)
       this.open().then(
-        // It may have been given up while the connection was made.
-        (socket) => this.pending.has(id) && socket.send(message),
-        (error: unknown) => this.settle(id)?.reject(failureOf(this.url, error)),
+        (link) => {
+          // It may have been given up while the connection was made.
+          if (this.pending.get(id) !== pending) return
+          pending.link = link
+          link.inFlight++
+          link.socket.send(message)
+        },
+        (error: unknown) => this.settle(id)?.reject(new ScoreError('UNAVAILABLE', messageOf(error))),
       )
     })
   }
 
   async close(): Promise<void> {
     this.closed = true
-    this.rejectAll('the client is closed')
+    for (const id of [...this.pending.keys()]) this.settle(id)?.reject(isClosed())
     this.backingOff.abort()
     this.opening?.terminate()
-    const socket = await this.socket?.catch(() => null)
-    if (socket === null || socket === undefined || socket.readyState === WebSocket.CLOSED) return
-    const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    socket.close()
-    const timer = setTimeout(() => socket.terminate(), closeMsMax)
-    await gone
-    clearTimeout(timer)
+    await this.link?.catch(() => null)
+    await Promise.all([...this.links].map(({ socket }) => closed(socket)))
   }
 
-  private open(): Promise<WebSocket> {
-    return (this.socket ??= this.connect())
+  private open(): Promise<Link> {
+    return (this.link ??= this.connect())
   }
 
-  private async connect(): Promise<WebSocket> {
-    if (this.failures > 0) {
-      const ms = Math.min(backOffMs.most, backOffMs.first * 2 ** (this.failures - 1))
+  private async connect(): Promise<Link> {
+    const rounds = Math.floor(this.failures / this.urls.length)
+    if (rounds > 0) {
+      const ms = Math.min(backOffMs.most, backOffMs.first * 2 ** (rounds - 1))
       await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal: this.backingOff.signal })
     }
+    const url = this.urls[this.at % this.urls.length]!
     const { headers, tls } = this.options
     const settings = { perMessageDeflate: false, handshakeTimeout: handshakeMsMax, headers }
-    const socket = new WebSocket(this.url, { ...settings, ...tls })
+    const socket = new WebSocket(url, { ...settings, ...tls })
     socket.binaryType = 'nodebuffer'
+    const link: Link = { socket, url, inFlight: 0, leaving: false }
+    // It may come together with the answer to the upgrade.
+    socket.on('ping', (data: Buffer) => {
+      if (data.toString('latin1') === goingAway) this.leave(link)
+    })
     this.opening = socket
     try {
       await new Promise<void>((resolve, reject) => {
         socket.once('open', () => resolve())
         socket.once('error', reject)
-        socket.once('unexpected-response', (_: unknown, res: IncomingMessage) => {
-          void refused(res)
-            .then(reject, reject)
-            .finally(() => socket.terminate())
-        })
       })
     } catch (error) {
       this.failures++
-      this.socket = null
-      throw error
+      this.at++
+      this.link = null
+      throw new Error(`${url}: ${messageOf(error)}`, { cause: error })
     } finally {
       this.opening = null
     }
     this.failures = 0
+    this.links.add(link)
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) this.received(data)
     })
     // 'close' follows.
     socket.on('error', () => undefined)
     socket.once('close', (code: number) => {
-      this.socket = null
-      this.rejectAll(`the connection to ${this.url} closed (${code})`)
+      this.links.delete(link)
+      this.moveOn(link)
+      this.rejectAll(link, `the connection to ${url} closed (${code})`)
     })
-    return socket
+    return link
+  }
+
+  private leave(link: Link): void {
+    this.moveOn(link)
+    if (link.inFlight === 0) link.socket.close()
+  }
+
+  /** The next request goes on another connection. */
+  private moveOn(link: Link): void {
+    if (link.leaving) return
+    link.leaving = true
+    this.link = null
+    this.at++
   }
 
   private received(reply: Buffer): void {
@@ -124,23 +162,29 @@ export class WebSocketConnection implements Connection {
     if (pending === undefined) return undefined
     this.pending.delete(id)
     clearTimeout(pending.timer)
+    const { link } = pending
+    if (link !== null && --link.inFlight === 0 && link.leaving) link.socket.close()
     return pending
   }
 
-  private rejectAll(why: string): void {
-    for (const id of [...this.pending.keys()]) this.settle(id)?.reject(new ScoreError('UNAVAILABLE', why))
+  private rejectAll(of: Link, why: string): void {
+    for (const [id, { link }] of [...this.pending])
+      if (link === of) this.settle(id)?.reject(new ScoreError('UNAVAILABLE', why))
   }
 }
 
-/** Why a server did not take a connection. */
-async function refused(res: IncomingMessage): Promise<Error> {
-  const pieces: Buffer[] = []
-  for await (const piece of res as AsyncIterable<Buffer>) pieces.push(piece)
-  return refusalOf(Buffer.concat(pieces).toString('utf8')) ?? new Error(`the server answered ${res.statusCode}`)
+/** Resolves when it is, by force after a while. */
+async function closed(socket: WebSocket): Promise<void> {
+  if (socket.readyState === WebSocket.CLOSED) return
+  const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  socket.close()
+  const timer = setTimeout(() => socket.terminate(), closeMsMax)
+  await gone
+  clearTimeout(timer)
 }
 
-function failureOf(url: string, error: unknown): ScoreError {
-  return error instanceof ScoreError ? error : new ScoreError('UNAVAILABLE', `${url}: ${messageOf(error)}`)
+function isClosed(): ScoreError {
+  return new ScoreError('UNAVAILABLE', 'the client is closed')
 }
 
 function messageOf(error: unknown): string {

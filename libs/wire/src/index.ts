@@ -5,6 +5,7 @@ export { copyContext, matchContext, standIn, type ContextIntake, type StandIn } 
 export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } from './intake'
 export { Flag } from './generated/flag'
 export { httpStatus, codeTable } from './http-status'
+export { goingAway } from './going-away'
 
 // Messages as plain values: clients, tools, tests, and replies that have no template.
 export { decodeReply, decodeReplyList, replyId, replyPlaces, type ReplyPlaces } from './decode'

@@ -31,7 +31,7 @@ export interface Spent {
 /** Sends to a server of one lane and reads what its threads took from the kernel's accounts. */
 export async function spend(server: Server, load: Load): Promise<Spent> {
   const { transport, connections, inFlight, list, objective, inputs } = load
-  const client = new Client({ url: `http://127.0.0.1:${server.port}`, transport, sockets: connections })
+  const client = new Client({ url: `http://127.0.0.1:${server.port}`, transport, sockets: connections, retries: 0 })
   let replies = 0
   const end = { stopped: false }
   const one = async (i: number): Promise<void> => {
