@@ -3,6 +3,8 @@ import { WebSocket } from 'ws'
 /** A WebSocket that keeps every message it gets: one that came twice, or for nobody, is not overlooked. */
 export class RawSocket {
   readonly messages: (Buffer | string)[] = []
+  /** What was in the pings that it got. */
+  readonly pings: string[] = []
   /** Resolves with the close code. */
   readonly closed: Promise<number>
   private readonly waiting = new Set<() => void>()
@@ -17,6 +19,7 @@ export class RawSocket {
       }),
     )
     socket.on('error', () => undefined)
+    socket.on('ping', (data: Buffer) => this.pings.push(data.toString('latin1')))
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       this.messages.push(isBinary ? data : data.toString('utf8'))
       this.wake()

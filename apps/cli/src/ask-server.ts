@@ -16,6 +16,8 @@ export interface Asked {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
+  /** Milliseconds until a server that says nothing is given up; a minute. */
+  readonly silenceMsMax?: number
 }
 
 export interface Answer {
@@ -24,11 +26,9 @@ export interface Answer {
   readonly body: unknown
 }
 
-const silenceMsMax = 60_000
-
 /** A server's answer, whatever its status; throws an Error that says what to look at when there is none. */
 export async function askServer(url: URL, asked: Asked, tls: TlsOptions, hint: string): Promise<Answer> {
-  const { method = 'GET', headers = {}, body = '' } = asked
+  const { method = 'GET', headers = {}, body = '', silenceMsMax = 60_000 } = asked
   const options: RequestOptions = { method, agent: false, timeout: silenceMsMax, ...readTls(tls) }
   const request = url.protocol === 'https:' ? requestTls : requestPlain
   try {

@@ -13,15 +13,9 @@ import { newWorkflow, type NewWorkflowOptions } from './new-workflow'
 import { Exit, paint, UsageError } from './output'
 import { addPlan } from './plan/commands'
 import { pools, type PoolsOptions } from './pools'
-import {
-  diffRules,
-  listRules,
-  publishRules,
-  rollbackRules,
-  showRules,
-  type AdminOptions,
-  type PublishOptions,
-} from './rules'
+import type { AdminOptions } from './ask-admin'
+import { restart } from './restart'
+import { diffRules, listRules, publishRules, rollbackRules, showRules, type PublishOptions } from './rules'
 import { score, type ScoreOptions } from './score'
 import { serve } from './serve'
 import { addTenants } from './tenants'
@@ -142,6 +136,12 @@ export function main(argv: readonly string[]): void {
     .action(async (from: string, to: string | undefined, options: AdminOptions) =>
       exit(await diffRules(from, to, options)),
     )
+  program
+    .command('restart')
+    .description('replace the lanes of a server, one after the other, while it serves (as SIGHUP does)')
+    .option(...admin)
+    .option(...json)
+    .action(async (options: AdminOptions) => exit(await restart(options)))
   program
     .command('pools')
     .description('who sits where: lanes, threads and devices on the CPUs of this machine')

@@ -1,15 +1,10 @@
 import { userInfo } from 'node:os'
 import { createTwoFilesPatch } from 'diff'
 import { importDefault } from '@millrace/workflow'
-import { askServer, type TlsOptions } from './ask-server'
+import { askAdmin as ask, type AdminOptions } from './ask-admin'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
-export interface AdminOptions extends TlsOptions {
-  /** Admin port of the server. */
-  readonly url: string
-  readonly json?: boolean
-}
 export interface PublishOptions extends AdminOptions {
   readonly author?: string
   readonly note?: string
@@ -111,28 +106,6 @@ function showEntry(entry: PutEntry, { json }: AdminOptions): number {
     for (const warning of entry.warnings) print(paint('red', warning))
   }
   return Exit.good
-}
-
-async function ask({ url, ...tls }: AdminOptions, method: string, path: string, body?: unknown): Promise<unknown> {
-  if (!URL.canParse(url)) throw new UsageError(`--url ${url}: must be like http://127.0.0.1:8081`)
-  const token = process.env['MILLRACE_ADMIN_TOKEN']
-  const { status, body: answered } = await askServer(
-    new URL(path, url),
-    {
-      method,
-      headers: {
-        'content-type': 'application/json',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    },
-    tls,
-    'is this the admin port of a server?',
-  )
-  if (answered === null) throw new Error(`${url}: answers no JSON; is this the admin port of a server?`)
-  const answer = answered as { code?: string; message?: string }
-  if (status !== 200) throw new Error(`${answer.code}: ${answer.message}`)
-  return answer
 }
 
 function numbered(version: string): number {

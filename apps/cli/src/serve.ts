@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { openLog, startServer, type LaneSnapshot } from '@millrace/server'
+import { openLog, startServer, type LaneSnapshot, type Server } from '@millrace/server'
 import { configuration } from './configuration'
 import { paint, print, progress } from './output'
 
 /** Longest body that goes into the curl line itself. */
 const inlineBytesMax = 500
 
-/** Serves until SIGTERM or SIGINT, then answers what was accepted and ends. */
+/** Serves until SIGTERM or SIGINT, then answers what was accepted and ends; SIGHUP replaces the lanes. */
 export async function serve({ repository, dev }: { repository?: string; dev?: boolean }): Promise<void> {
   const config = configuration(repository)
   const log = openLog(config.logLevel)
@@ -38,6 +38,19 @@ export async function serve({ repository, dev }: { repository?: string; dev?: bo
   }
   process.once('SIGTERM', stop)
   process.once('SIGINT', stop)
+  // On a terminal it says that the terminal is gone, and nobody could stop the server any more.
+  if (process.stdin.isTTY) process.once('SIGHUP', stop)
+  else process.on('SIGHUP', () => void restart(server))
+}
+
+async function restart(server: Server): Promise<void> {
+  progress('SIGHUP: replacing the lanes, one after the other')
+  try {
+    for (const { lane, pid, startMs } of await server.restart())
+      progress(`lane ${lane} is process ${pid} now, after ${startMs} ms`)
+  } catch (error) {
+    progress(`the restart ended early: ${(error as Error).message}`)
+  }
 }
 
 function printObjectives({ workflows, notReady, objectives }: LaneSnapshot): void {

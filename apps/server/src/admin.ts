@@ -95,6 +95,7 @@ const routes: Readonly<Record<string, Route>> = {
     lifecycle.look()
     return put(desk, () => publisher.rollback(lifecycle, version, author, note))
   },
+  'POST /v1/restart': async ({ supervisor }) => ({ status: 200, body: { lanes: await supervisor.restartAll() } }),
   'POST /v1/explain': async ({ supervisor }, req) => ({
     status: 200,
     body: await supervisor.askAny('explain', parseJson(await bodyOf(req))),
@@ -166,7 +167,8 @@ async function answer(desk: Desk, req: IncomingMessage, token: string): Promise<
   }
   if (req.headers.origin !== undefined)
     throw new Refusal(Code.PERMISSION_DENIED, 'origin: pages in browsers ask nothing here')
-  if (path.startsWith('/v1/rules') && req.method !== 'GET' && !bears(req, token))
+  const changes = req.method !== 'GET' && (path.startsWith('/v1/rules') || path === '/v1/restart')
+  if (changes && !bears(req, token))
     throw new Refusal(Code.UNAUTHENTICATED, 'send the admin token: Authorization: Bearer <MILLRACE_ADMIN_TOKEN>')
   return route(desk, req)
 }

@@ -2,6 +2,7 @@ import type { RulesFile } from '@millrace/rules'
 import type { VersionFolder } from '@millrace/workflow'
 import type { Config } from './config'
 import type { Standing } from './lane-version'
+import type { LaneSnapshot } from './snapshot'
 
 /** A version that lanes are to have. */
 export interface Wanted {
@@ -41,6 +42,8 @@ export type FromLane =
   | { readonly kind: 'failed'; readonly message: string }
   /** A version became ready, failed, or is gone. */
   | { readonly kind: 'stands'; readonly standing: Standing }
+  /** It drained: its last numbers, before it ends. */
+  | { readonly kind: 'drained'; readonly snapshot: LaneSnapshot }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   /** `code` is the name of a refusal's code, or INTERNAL. */
   | { readonly kind: 'no'; readonly id: number; readonly code: string; readonly message: string }

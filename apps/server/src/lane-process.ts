@@ -20,6 +20,8 @@ process.on('message', (message: ToLane) => {
 process.on('disconnect', () => void end())
 // Ctrl-C reaches the whole process group: the supervisor says when to stop.
 process.on('SIGINT', () => undefined)
+// And so does the end of its terminal, and an operator's wish for a restart.
+process.on('SIGHUP', () => undefined)
 process.on('SIGTERM', () => void end())
 
 async function start({ lane: index, config, rules, versions }: ToLane & { kind: 'start' }): Promise<void> {
@@ -51,6 +53,7 @@ async function end(): Promise<void> {
   ending = true
   // While it drains it still says how it is.
   await lane?.drain()
+  if (lane !== null) await told({ kind: 'drained', snapshot: lane.snapshot() })
   process.exit()
 }
 
@@ -65,6 +68,13 @@ function answer(id: number, what: Question, request: unknown): void {
 }
 
 function tell(message: FromLane): void {
-  // The channel may be gone: then nobody wants to know.
-  process.send?.(message, undefined, {}, () => undefined)
+  void told(message)
+}
+
+/** Resolves when it is with the supervisor. The channel may be gone: then nobody wants to know. */
+function told(message: FromLane): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.connected) process.send!(message, undefined, {}, () => resolve())
+    else resolve()
+  })
 }

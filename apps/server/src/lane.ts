@@ -28,6 +28,8 @@ import { Versions, type Routed } from './versions'
 const slabBytesMin = 4096
 /** What is left for sending at least, when answering took all the time to drain. */
 const lastSendMs = 500
+/** What peers that are told to go get for it: what they sent meanwhile is refused, which is more than a broken connection says. */
+const goMs = 100
 
 /** What a lane is made of, once it serves. */
 export interface LaneParts {
@@ -150,6 +152,8 @@ export class Lane {
   /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
     const { road, allocator, transport, eventLoop, pools, config, loader } = this.parts
+    // The kernel resets what it gave to a port that is closed before it was accepted: right after all was accepted.
+    await new Promise(setImmediate)
     allocator.stop()
     road.draining = true
     loader.stop()
@@ -162,6 +166,7 @@ export class Lane {
       road.answers.failAll(Code.UNAVAILABLE, 'the server stopped before it was answered; send it to another')
     }
     await when(() => !transport.sending, Math.max(end, performance.now() + lastSendMs))
+    await when(() => transport.sockets === 0, Math.min(end, performance.now() + goMs))
     transport.close()
     road.close()
     eventLoop.disable()

@@ -5,6 +5,7 @@ import { TLSSocket } from 'node:tls'
 import { WebSocketServer, type RawData, type WebSocket } from 'ws'
 import { Refusal } from '@millrace/base'
 import type { Shown } from './doorkeeper'
+import { goingAway } from '@millrace/wire'
 import { httpLimits, isPlain } from './http-limits'
 import { anybody, type Party, type Principal } from './principal'
 import { peerOf, secureOptions, type Peer } from './tls'
@@ -28,12 +29,18 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
   const connections = new Set<Connection>()
   const unread = new Unread(options.unreadBytesMax)
   const peers = new WeakMap<Connection, Peer | null>()
+  /** The server drains: connections end with their next answer. */
+  let leaving = false
+  const waiting = new Set<NodePost>()
   const serve = (req: IncomingMessage, res: ServerResponse): void => {
     // What follows in the same packet is read all the same.
     if (req.socket.destroyed || !isPlain(req)) return void req.socket.destroy()
     const path = pathOf(req)
     const origin = req.headers.origin ?? ''
     const post = new NodePost(res, req, path === paths.resolve, unread)
+    waiting.add(post)
+    res.once('close', () => waiting.delete(post))
+    if (leaving) post.closing()
     if (!allowsOrigin(allowedOrigins, origin)) {
       req.resume()
       return door.foreign(post, origin)
@@ -86,6 +93,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
   webSockets.on('connection', (ws: WebSocket, who: Principal) => {
     const socket = new NodeSocket(ws, who, unread)
     sockets.add(socket)
+    if (leaving) ws.ping(goingAway)
     ws.on('message', (data: RawData, isBinary) => {
       const bytes = data as Buffer
       if (!isBinary) return door.text(socket, bytes.toString('utf8'))
@@ -123,7 +131,12 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       return Promise.resolve()
     },
     // Not http's own close: it takes a connection whose answer is still being read for idle, and ends it.
-    stopListening: () => void Listener.prototype.close.call(server),
+    stopListening: () => {
+      Listener.prototype.close.call(server)
+      leaving = true
+      for (const post of waiting) post.closing()
+      for (const { ws } of sockets) ws.ping(goingAway)
+    },
     close: () => {
       clearInterval(pinging)
       for (const { ws } of sockets) ws.close(1001, 'the server stops')
@@ -196,8 +209,9 @@ class NodePost implements Post, Sending {
     return this.res.writableEnded || this.res.destroyed
   }
 
+  /** Its answer is its connection's last. */
   closing(): this {
-    this.res.setHeader('connection', 'close')
+    if (!this.res.headersSent) this.res.setHeader('connection', 'close')
     return this
   }
 

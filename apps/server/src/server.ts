@@ -9,6 +9,7 @@ import { Lifecycle } from './lifecycle'
 import type { Log } from './log'
 import { Publisher } from './publisher'
 import { sumOf } from './retired'
+import type { Replaced } from './rolling-restart'
 import type { LaneSnapshot } from './snapshot'
 import { Supervisor } from './supervisor'
 
@@ -17,6 +18,8 @@ export interface Server {
   readonly port: number
   readonly adminPort: number
   snapshots(): Promise<LaneSnapshot[]>
+  /** Replaces the lanes, one after the other; rejects with a Refusal or a LaneError where one cannot be. */
+  restart(): Promise<Replaced[]>
   /** Drains: not ready first, accepted work is answered. */
   stop(): Promise<void>
 }
@@ -59,6 +62,7 @@ export async function startServer(configured: Config, log: Log, { dev = false }:
       port: supervisor.dataPort,
       adminPort: admin.port,
       snapshots: () => supervisor.snapshots(),
+      restart: () => supervisor.restartAll(),
       stop: async () => {
         // The admin port stays open until the end: readiness says no while the lanes drain.
         await stop()

@@ -10,6 +10,7 @@ import type { LaneSeats } from './lane-seats'
 import type { Standing } from './lane-version'
 import type { Log } from './log'
 import { uwsProblem } from './open-transport'
+import { RollingRestart, type Replaced } from './rolling-restart'
 import { addRetired, emptyRetired, type Retired } from './retired'
 import type { LaneSnapshot } from './snapshot'
 import { TenantNames } from './tenant-counts'
@@ -37,6 +38,12 @@ export class LaneError extends Error {
   }
 }
 
+interface Asked {
+  readonly what: Question
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
 interface Slot {
   readonly index: number
   process: ChildProcess | null
@@ -52,7 +59,7 @@ interface Slot {
   lags: boolean
   /** By number of the version, as the lane told it. */
   readonly stands: Map<number, Standing>
-  readonly asked: Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>
+  readonly asked: Map<number, Asked>
 }
 
 function newSlot(index: number): Slot {
@@ -90,6 +97,9 @@ export class Supervisor {
   readonly tenantNames: TenantNames
   events: LaneEvents | null = null
   private readonly slots: Slot[]
+  /** Lanes that are to take the place of another, and those whose place was taken, until they are gone. */
+  private readonly beside = new Set<Slot>()
+  private readonly rolling: RollingRestart
   private port = 0
   private nextId = 1
   private stopping = false
@@ -104,6 +114,11 @@ export class Supervisor {
   ) {
     this.tenantNames = new TenantNames(config.metricsTenantsMax)
     this.slots = Array.from({ length: config.lanes }, (_, index) => newSlot(index))
+    this.rolling = new RollingRestart(
+      config.lanes,
+      sharesPort(config) ? null : 'without uWebSockets.js two lanes cannot share the port: restart the server',
+      (lane) => this.replace(lane),
+    )
     this.polling = setInterval(() => void this.poll(), pollMs).unref()
     const gpus = config.pools.some(({ device }) => parseDevice(device).kind !== 'cpu')
     this.gpuMemory = gpus ? new GpuMemory(gpuPollMs) : null
@@ -157,7 +172,7 @@ export class Supervisor {
 
   /** Fresh snapshots of the lanes that serve; a scrape begins what is measured from scrape to scrape anew. */
   async snapshots(what: 'snapshot' | 'scrape' = 'snapshot'): Promise<LaneSnapshot[]> {
-    return this.askServing(async (slot) => (slot.last = (await this.ask(slot, what)) as LaneSnapshot))
+    return this.askServing(async (slot) => (await this.ask(slot, what)) as LaneSnapshot)
   }
 
   /** Where the threads of the lanes that serve sit, as the kernel tells. */
@@ -167,7 +182,7 @@ export class Supervisor {
 
   /** What each lane that is there said last, also one that does not answer just now: its counts still count. */
   get lastSnapshots(): LaneSnapshot[] {
-    return this.slots.flatMap(({ last }) => last ?? [])
+    return [...this.slots, ...this.beside].flatMap(({ last }) => last ?? [])
   }
 
   /** Asks every lane that serves; rejects with the first LaneError, when all have answered. */
@@ -187,12 +202,20 @@ export class Supervisor {
     return this.ask(slot, what, request)
   }
 
+  /**
+   * Replaces every lane, one after the other, each drained when its successor is ready on the same port. Rejects with a
+   * Refusal or a LaneError when one is not: that lane and those after it go on.
+   */
+  restartAll(): Promise<Replaced[]> {
+    return this.rolling.run()
+  }
+
   /** Drains every lane and waits until they are gone. */
   async stop(): Promise<void> {
     this.stopping = true
     clearInterval(this.polling)
     this.gpuMemory?.close()
-    await Promise.all(this.slots.map((slot) => this.end(slot)))
+    await Promise.all([...this.slots, ...this.beside].map((slot) => this.end(slot)))
   }
 
   /** Has the lanes load what they are to have now, and let go of what they are not. */
@@ -216,7 +239,7 @@ export class Supervisor {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     slot.process = child
-    slot.startedMs = Date.now()
+    slot.startedMs = performance.now()
     const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
     const { version, rules } = this.rules()
     const versions = this.wantedBy(slot)
@@ -232,15 +255,59 @@ export class Supervisor {
           resolve(message.port)
         } else if (message.kind === 'failed') reject(new Error(message.message))
         else if (message.kind === 'stands') this.stands(slot, message.standing)
+        else if (message.kind === 'drained') slot.last = message.snapshot
         else this.answered(slot, message)
       })
       child.once('error', reject)
       child.once('exit', (code, signal) => {
         const why = signal ?? `exit code ${code}`
         reject(new Error(`lane ${slot.index} ended before it served (${why})`))
-        this.ended(slot, why)
+        // What it said last may not have been read yet.
+        if (child.connected) child.once('disconnect', () => this.ended(slot, why))
+        else this.ended(slot, why)
       })
     })
+  }
+
+  /** Starts a lane in the place of another, which drains when that is ready, and goes on when it is not. */
+  private async replace(index: number): Promise<Replaced> {
+    const before = this.slots[index]!
+    const begun = performance.now()
+    const { next, snapshot } = await this.successor(before)
+    this.slots[index] = next
+    this.beside.delete(next)
+    this.beside.add(before)
+    next.leaving = false
+    next.restarts = before.restarts
+    this.keepUp(next, snapshot.rulesVersion)
+    this.want(next)
+    const startMs = Math.round(performance.now() - begun)
+    this.log.info({ lane: index }, `lane ${index} is replaced: its successor serves after ${startMs} ms`)
+    await this.end(before)
+    if (before.process === null) this.beside.delete(before)
+    return { lane: index, pid: snapshot.pid, startMs, drainMs: Math.round(performance.now() - begun) - startMs }
+  }
+
+  /** A lane that is ready as far as the one before it is. */
+  private async successor(before: Slot): Promise<{ readonly next: Slot; readonly snapshot: LaneSnapshot }> {
+    // Until it has its place nobody starts it again.
+    const next: Slot = { ...newSlot(before.index), leaving: true }
+    this.beside.add(next)
+    try {
+      await this.launch(next)
+      const [snapshot, last] = (await Promise.all(
+        [next, before].map((slot) => (slot.serving ? this.ask(slot, 'snapshot') : null)),
+      )) as [LaneSnapshot, LaneSnapshot | null]
+      const worse = snapshot.notReady.filter((reason) => last?.notReady.includes(reason) !== true)
+      if (last !== null && worse.length > 0) throw new Error(worse.join('; '))
+      if (this.stopping) throw new Error('the server stops')
+      return { next, snapshot }
+    } catch (error) {
+      await this.end(next)
+      this.beside.delete(next)
+      const why = error instanceof Error ? error.message : String(error)
+      throw new LaneError('FAILED_PRECONDITION', `lane ${before.index} was not replaced, it goes on: ${why}`)
+    }
   }
 
   private async poll(): Promise<void> {
@@ -294,8 +361,9 @@ export class Supervisor {
     slot.asked.clear()
     if (slot.last !== null) addRetired(this.retired, slot.last)
     slot.last = null
+    this.beside.delete(slot)
     // A lane that serves loads one version at a time.
-    if (served && !this.stopping && loading !== undefined)
+    if (served && !this.stopping && !slot.leaving && loading !== undefined)
       this.events?.endedLoading(loading.index, `lane ${slot.index} ended when it loaded it (${why})`)
     // One that never served at all is the start's failure, unless it was started again.
     if (this.stopping || slot.leaving || (!served && slot.restarts === 0)) return
@@ -303,13 +371,13 @@ export class Supervisor {
   }
 
   private restart(slot: Slot, why: string): void {
-    if (Date.now() - slot.startedMs > healthyMs) slot.backOffMs = backOffMs.first
+    if (performance.now() - slot.startedMs > healthyMs) slot.backOffMs = backOffMs.first
     const wait = slot.backOffMs
     slot.backOffMs = Math.min(backOffMs.most, wait * 2)
     slot.restarts++
     this.log.error({ lane: slot.index, why }, `lane ${slot.index} ended (${why}); it is started again in ${wait} ms`)
     setTimeout(() => {
-      if (this.stopping) return
+      if (this.stopping || slot.leaving) return
       this.launch(slot).then(
         () => this.log.info({ lane: slot.index }, `lane ${slot.index} serves again`),
         // Its end starts the next attempt.
@@ -337,15 +405,18 @@ export class Supervisor {
           slot.asked.delete(id)
           how(value)
         }
-      slot.asked.set(id, { resolve: settle(resolve), reject: settle(reject) })
+      slot.asked.set(id, { what, resolve: settle(resolve), reject: settle(reject) })
       tell(slot.process, { kind: 'ask', id, what, request })
     })
   }
 
   private answered(slot: Slot, message: FromLane & { kind: 'answer' | 'no' }): void {
     const asked = slot.asked.get(message.id)
-    if (message.kind === 'answer') asked?.resolve(message.value)
-    else asked?.reject(new LaneError(message.code, message.message))
+    if (message.kind === 'answer') {
+      // At once: whoever waits for it goes on after what the lane says next, or after its end.
+      if (asked?.what === 'snapshot' || asked?.what === 'scrape') slot.last = message.value as LaneSnapshot
+      asked?.resolve(message.value)
+    } else asked?.reject(new LaneError(message.code, message.message))
   }
 
   private async end(slot: Slot): Promise<void> {
@@ -368,9 +439,12 @@ function tell(child: ChildProcess | null, message: ToLane): void {
 
 /** Without SO_REUSEPORT one process has the port. */
 function oneLaneWithoutUws(config: Config, log: Log): Config {
-  if (config.lanes === 1) return config
-  const uws = config.transport !== 'node' && uwsProblem() === null
-  if (uws || config.transport === 'uws') return config
+  if (config.lanes === 1 || sharesPort(config)) return config
   log.warn(`MILLRACE_LANES=${config.lanes}: several lanes need uWebSockets.js; one serves`)
   return { ...config, lanes: 1, seating: { ...config.seating, lanes: config.seating.lanes.slice(0, 1) } }
+}
+
+/** Whether processes can open the same port. */
+function sharesPort({ transport }: Config): boolean {
+  return transport === 'uws' || (transport === 'auto' && uwsProblem() === null)
 }

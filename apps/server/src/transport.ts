@@ -77,7 +77,10 @@ export interface Transport {
   readonly sending: boolean
   /** New connections get what the files of its TLS hold now, `texts`; those that are open go on. */
   renewTls(texts: TlsTexts): Promise<void>
-  /** Takes no new connections; those that are open go on. */
+  /**
+   * Takes no new connections and sends away those that are open: a WebSocket is told that the server goes away, a POST's
+   * answer is its connection's last. What is under way is answered.
+   */
   stopListening(): void
   /** Closes every connection. */
   close(): void

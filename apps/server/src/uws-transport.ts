@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
 import { Refusal } from '@millrace/base'
 import { anybody, type Party, type Principal } from './principal'
+import { goingAway } from '@millrace/wire'
 import {
   allowsOrigin,
   backpressureBytesMax,
@@ -54,7 +55,7 @@ export function loadUws(): typeof Uws {
 /** Opens the port. Several processes may open the same one (SO_REUSEPORT). Rejects when it is taken. */
 export async function openUws(uws: typeof Uws, options: TransportOptions): Promise<Transport> {
   const sockets = new Set<UwsSocket>()
-  const way: WayBack = { sending: new Set(), unread: new Unread(options.unreadBytesMax) }
+  const way: WayBack = { leaving: false, sending: new Set(), unread: new Unread(options.unreadBytesMax) }
   const first = await openApp(uws, options, options.port, sockets, way)
   // One more with each certificate that was renewed: the library has no other way for clients that name no host.
   const apps = [first]
@@ -78,7 +79,11 @@ export async function openUws(uws: typeof Uws, options: TransportOptions): Promi
       stopListening()
       apps.push(renewed)
     },
-    stopListening,
+    stopListening: () => {
+      stopListening()
+      way.leaving = true
+      for (const socket of sockets) socket.leave()
+    },
     close: () => {
       stopListening()
       for (const socket of sockets) socket.ws.end(1001, 'the server stops')
@@ -148,6 +153,7 @@ function openApp(
     open: (ws: OpenSocket) => {
       ws.socket = new UwsSocket(ws, ws.getUserData().who, way.unread)
       sockets.add(ws.socket)
+      if (way.leaving) ws.socket.leave()
     },
     message: (ws: OpenSocket, message, isBinary) => {
       const socket = ws.socket!
@@ -282,6 +288,8 @@ const largeBytes = 64 * 1024
 
 /** What was answered and is not all with the other side yet. */
 interface WayBack {
+  /** The server drains: connections end with their next answer. */
+  leaving: boolean
   readonly sending: Set<UwsResponse>
   readonly unread: Unread
 }
@@ -314,7 +322,10 @@ class UwsResponse implements Responder, Sending {
       if (contentType !== '') this.res.writeHeader('content-type', contentType)
       if (status.startsWith('401')) this.res.writeHeader('www-authenticate', 'Bearer')
       if (this.cors !== null) for (const name in this.cors) this.res.writeHeader(name, this.cors[name]!)
-      if (body.length <= largeBytes || this.closing) this.res.end(body, this.closing)
+      const last = this.closing || this.way.leaving
+      // The library closes the connection without having said so.
+      if (last) this.res.writeHeader('connection', 'close')
+      if (body.length <= largeBytes || this.closing) this.res.end(body, last)
       else this.sendLarge(Buffer.from(body as Uint8Array))
     }
     if (this.corked) write()
@@ -399,6 +410,10 @@ class UwsSocket implements Socket, Party, Sending {
 
   cork(send: () => void): void {
     this.ws.cork(send)
+  }
+
+  leave(): void {
+    this.ws.ping(goingAway)
   }
 
   drop(): void {

@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http'
 import { Agent as TlsAgent, request as requestTls } from 'node:https'
-import type { ClientTls, Connection } from './connection'
+import { refusalOf, type ClientTls, type Connection } from './connection'
 import { ScoreError } from './score-error'
 
 /** One POST for each message, over connections that are kept alive; after one that failed, to the next address. */
@@ -72,7 +72,11 @@ export class HttpConnection implements Connection {
             if (res.headers['content-type'] === 'application/x-flatbuffers') resolve(body)
             else
               reject(
-                new ScoreError('UNKNOWN', `${url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`),
+                refusalOf(body.toString('utf8')) ??
+                  new ScoreError(
+                    'UNKNOWN',
+                    `${url} answered ${res.statusCode}: ${body.toString('utf8').slice(0, 300)}`,
+                  ),
               )
           })
         },

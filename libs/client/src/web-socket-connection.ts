@@ -1,7 +1,8 @@
+import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { goingAway, replyId } from '@millrace/wire'
-import type { ClientTls, Connection } from './connection'
+import { refusalOf, type ClientTls, type Connection } from './connection'
 import { ScoreError } from './score-error'
 
 /** One WebSocket. */
@@ -70,7 +71,7 @@ export class WebSocketConnection implements Connection {
           link.inFlight++
           link.socket.send(message)
         },
-        (error: unknown) => this.settle(id)?.reject(new ScoreError('UNAVAILABLE', messageOf(error))),
+        (error: unknown) => this.settle(id)?.reject(failureOf(error)),
       )
     })
   }
@@ -109,12 +110,17 @@ export class WebSocketConnection implements Connection {
       await new Promise<void>((resolve, reject) => {
         socket.once('open', () => resolve())
         socket.once('error', reject)
+        socket.once('unexpected-response', (_: unknown, res: IncomingMessage) => {
+          void refused(res)
+            .then(reject, reject)
+            .finally(() => socket.terminate())
+        })
       })
     } catch (error) {
       this.failures++
       this.at++
       this.link = null
-      throw new Error(`${url}: ${messageOf(error)}`, { cause: error })
+      throw error instanceof ScoreError ? error : new Error(`${url}: ${messageOf(error)}`, { cause: error })
     } finally {
       this.opening = null
     }
@@ -181,6 +187,17 @@ async function closed(socket: WebSocket): Promise<void> {
   const timer = setTimeout(() => socket.terminate(), closeMsMax)
   await gone
   clearTimeout(timer)
+}
+
+/** Why a server did not take a connection. */
+async function refused(res: IncomingMessage): Promise<Error> {
+  const pieces: Buffer[] = []
+  for await (const piece of res as AsyncIterable<Buffer>) pieces.push(piece)
+  return refusalOf(Buffer.concat(pieces).toString('utf8')) ?? new Error(`the server answered ${res.statusCode}`)
+}
+
+function failureOf(error: unknown): ScoreError {
+  return error instanceof ScoreError ? error : new ScoreError('UNAVAILABLE', messageOf(error))
 }
 
 function isClosed(): ScoreError {
