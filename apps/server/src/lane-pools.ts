@@ -28,6 +28,8 @@ export interface LanePoolEvents {
   readonly prepare: (thread: PoolThread) => Promise<void>
   /** Threads were lost or replaced. */
   readonly changed: () => void
+  /** Threads take batches that did not. */
+  readonly freed: () => void
 }
 
 /** Starts the threads of a lane's pool on their seats. A pool that cannot replace a thread ends the process. */
@@ -37,7 +39,7 @@ export function openPool(
   { pools, seating, repository, facts, factsTimeoutMs, startTimeoutMs }: Config,
   arena: Arena,
   log: Log,
-  { prepare, changed }: LanePoolEvents,
+  { prepare, changed, freed }: LanePoolEvents,
 ): LanePool {
   const config = pools[p]!
   const seats = makeSeats(seating.lanes[lane]!.pools[p]!)
@@ -94,6 +96,7 @@ export function openPool(
         process.exit(1)
       }, startTimeoutMs).unref()
     },
+    onFree: freed,
     onReplaced: () => {
       log.info({ pool: config.name }, `a thread of pool ${config.name} was replaced`)
       changed()

@@ -99,6 +99,7 @@ export class Lane {
       const pool = openPool(p, index, config, arena, log, {
         prepare: (thread) => loader.prepare(p, thread),
         changed: () => loader.threadsChanged(),
+        freed: () => lane?.parts.road.dispatch(),
       })
       pools.push(pool)
       roadPools.push({ pool: pool.pool, interactive: [], bulk: [] })
@@ -244,6 +245,7 @@ export class Lane {
   private settled(version: LaneVersion): void {
     const { road, versions } = this.parts
     if (version.served !== null && !version.ready) road.abandon(version.served)
+    road.dispatch()
     // What was loaded in the place of another takes over, under the same rules.
     const { table, versions: routed } = this.mapped
     if (!version.ready || !routed.some((other) => other.label === version.label && other !== version)) return

@@ -369,14 +369,15 @@ export class Road implements BatchOwner {
     this.dispatcher.dispatch(this.nowUs)
   }
 
-  private dispatch(): void {
+  /** Threads may have what waits: there are more of them, or a pool serves a version again. */
+  dispatch(): void {
     this.nowUs = this.clock.nowUs()
     this.dispatcher.dispatch(this.nowUs)
   }
 
   /** Answers, at their deadline, calls whose batch has not come back, and lets go of those whose caller is gone. */
   private sweep(): void {
-    if (this.calls.waiting === 0) return
+    if (this.calls.used === 0) return
     this.nowUs = this.clock.nowUs()
     this.answers.expireAll(this.nowUs)
     for (const batch of this.dispatcher.running) this.answers.giveUpDead(batch, this.nowUs)

@@ -136,6 +136,20 @@ describe.each([
   })
 })
 
+test('says when there is room that was not: for whoever has batches that wait', async () => {
+  let times = 0
+  const { pool, events } = watched({ threads: 2, onFree: () => times++ })
+  expect(times).toBe(2)
+  const replaced = once(events, 'replaced')
+  await expect(pool.run({ task: 'exit', value: 3 })).rejects.toThrow()
+  await replaced
+  expect([times, pool.free]).toEqual([3, 2])
+  await pool.run({ task: 'echo', value: 1 })
+  expect(times).toBe(3)
+  await pool.all[0]!.aside(() => Promise.resolve())
+  expect([times, pool.free]).toEqual([4, 2])
+})
+
 test('threads that cannot start are not started over and over', async () => {
   const { pool, events, reasons } = watched({ workerData: { failsToStart: true } })
   if (reasons.length === 0) await once(events, 'lost')

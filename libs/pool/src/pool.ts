@@ -21,6 +21,8 @@ export interface PoolOptions {
   readonly onLost?: (reason: Error) => void
   /** The new thread takes batches. */
   readonly onReplaced?: () => void
+  /** There is room that was not: a thread is new, or takes batches again. Of batches that end nothing is told here. */
+  readonly onFree?: () => void
 }
 
 /** A thread of a pool. */
@@ -131,7 +133,10 @@ export class Pool {
     const id = worker.threadId
     const thread: Thread = new Thread(id, {
       ask: <T>(message: unknown) => this.ask<T>(thread, message),
-      openOrClose: (open) => this.openOrClose(thread, open),
+      openOrClose: (open) => {
+        this.openOrClose(thread, open)
+        if (open) this.options.onFree?.()
+      },
       hasOther: () => [...this.seated.values()].some((other) => other !== thread && other.open),
     })
     this.seated.set(id, thread)
@@ -161,6 +166,7 @@ export class Pool {
       this.ready++
       this.openOrClose(thread, true)
       if (replaces) this.options.onReplaced?.()
+      this.options.onFree?.()
     }
     const { prepare } = this.options
     if (prepare === undefined) return prepared()
