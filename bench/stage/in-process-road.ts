@@ -1,7 +1,8 @@
 import { strict as assert } from 'node:assert'
 import { systemClock } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
-import { anybody, readConfig, Road, Versions, type Caller, type RoadPool } from '@millrace/server'
+import { readConfig } from '@millrace/server'
+import { anybody, Road, Versions, type Caller, type RoadPool } from '@millrace/server/in-process'
 import type { RunTask } from '@millrace/worker'
 import { arena, signature } from './fixtures'
 

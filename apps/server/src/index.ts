@@ -17,12 +17,4 @@ export { explainRequest, type ExplainedRequest } from './explain'
 export { repositoryRules } from './repository-rules'
 export { columnValues } from './json-twin'
 export { hashOfKey, isKey, newKey, readTenants, type TenantsFile, type TenantsJson } from './tenants-file'
-
-// The road without sockets: for tests and benches.
-export type { Caller } from './caller'
-export { anybody, principal, type Party, type Principal } from './principal'
-export type { RoadPool } from './dispatcher'
-export { Road, type RoadOptions } from './road'
-export type { ServedVersion } from './served-version'
-export { Versions, type Routed } from './versions'
 export type { HistogramSnapshot, LaneSnapshot } from './snapshot'

@@ -1,0 +1,11 @@
+// The road without sockets and threads, for whoever measures or simulates it.
+export type { Caller } from './caller'
+export type { RoadPool } from './dispatcher'
+export { RoadDoor } from './door'
+export type { LaneVersion } from './lane-version'
+export { anybody, principal, type Party, type Principal } from './principal'
+export { Road, type RoadOptions } from './road'
+export { RulesFeed } from './rules-feed'
+export type { ServedVersion } from './served-version'
+export type { Post, Socket } from './transport'
+export { Versions, type Routed } from './versions'

@@ -1,0 +1,81 @@
+import { Command, InvalidArgumentError } from 'commander'
+import { simulateRoad } from './road/simulate'
+import { runSeeds, tellSeed, type Failure, type Simulation } from './seeds'
+import { Tally, Violation } from './story'
+
+/** What can be simulated. */
+const simulations: Readonly<Record<string, Simulation>> = { road: simulateRoad }
+
+interface Options {
+  readonly seed?: number
+  readonly from: number
+  readonly seeds: number
+  readonly lines: number
+}
+
+const whole = (text: string): number => {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('is not a whole number')
+  return value
+}
+
+new Command('npm run simulate --')
+  .description(
+    'Simulates what is served without sockets, threads or waiting: each seed is another load with its own accidents.\n' +
+      'Runs until a seed breaks what must hold, and then tells what happened in it.',
+  )
+  .argument('[what]', `what is simulated: ${Object.keys(simulations).join(', ')}`, 'road')
+  .option('--seed <n>', 'replay this seed alone, with its story', whole)
+  .option('--from <n>', 'the first seed', whole, Date.now() % 1_000_000_000)
+  .option('--seeds <n>', 'how many; else until one fails', whole, Infinity)
+  .option('--lines <n>', 'lines of the story that are shown, the last ones', whole, 60)
+  .showHelpAfterError('(--help shows the options)')
+  .addHelpText('after', '\nExit codes: 0 all seeds passed, 1 one failed, 2 wrong usage.')
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .action((what: string, options: Options, command: Command) => {
+    const simulation = simulations[what]
+    if (simulation === undefined) command.error(`there is no simulation '${what}'`)
+    else simulate(what, simulation, options)
+  })
+  .parse()
+
+function simulate(what: string, simulation: Simulation, { seed, from, seeds, lines }: Options): void {
+  const tally = new Tally()
+  const failure =
+    seed === undefined
+      ? runSeeds(simulation, tally, {
+          from,
+          count: seeds,
+          progress: (passed, seconds) => {
+            const perMinute = Math.round((60 * passed) / seconds)
+            process.stderr.write(`${what}: ${passed} seeds from ${from} on, ${perMinute} a minute\n`)
+          },
+        })
+      : tellSeed(simulation, seed)
+  if (failure !== null) {
+    console.log(told(what, failure, lines))
+    process.exitCode = 1
+    return
+  }
+  if (seed === undefined) console.log(table(tally))
+  console.log(seed === undefined ? `${seeds} seeds from ${from} on passed` : `seed ${seed} passed`)
+}
+
+function told(what: string, { seed, error, story }: Failure, lines: number): string {
+  const left = Math.max(0, story.lines.length - lines)
+  return [
+    ...(left > 0 ? [`(${left} lines before it: --lines ${story.lines.length})`] : []),
+    ...story.lines.slice(-lines),
+    '',
+    `seed ${seed} fails: ${error instanceof Violation ? error.message : error.stack}`,
+    `again: npm run simulate -- ${what} --seed ${seed}`,
+  ].join('\n')
+}
+
+/** What happened, and how often. */
+function table({ counts }: Tally): string {
+  return [...counts]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([what, times]) => `${String(times).padStart(10)}  ${what}`)
+    .join('\n')
+}

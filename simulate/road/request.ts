@@ -1,0 +1,137 @@
+import type { ColumnSpec, Context } from '@millrace/base'
+import type { LaneVersion } from '@millrace/server/in-process'
+import { encodeRequest, type ReplyMessage, type RequestMessage, type RouteMessage } from '@millrace/wire'
+import type { Chance } from '../chance'
+import type { Connection } from './connection'
+import { randomContext, randomValues, wireColumns, type Values } from './columns'
+
+/** What became of a part of a request on a device; `abandoned`: of its version, while it may have been waiting. */
+export type Fate = 'refused' | 'failed' | 'lost' | 'too large' | 'abandoned'
+
+/** What a request was answered with, and when. */
+export interface Answer {
+  readonly reply: ReplyMessage
+  readonly atUs: number
+}
+
+/** What requests are asked with: an objective whose versions take the same inputs. */
+export interface Asked {
+  readonly objective: string
+  readonly inputs: readonly ColumnSpec[]
+}
+
+/** A request, what is due to it, and what became of it. */
+export interface Request {
+  readonly serial: number
+  readonly connection: Connection
+  readonly id: bigint
+  readonly objective: string
+  readonly subject: string | bigint | undefined
+  readonly context: Context
+  readonly values: readonly Values[]
+  readonly rows: number
+  /** Microseconds; 0: it says none. */
+  readonly budgetUs: number
+  readonly priority: 'interactive' | 'bulk'
+  readonly timings: boolean
+  readonly dryRun: boolean
+  /** It is not what its workflow takes. */
+  readonly spoiled: boolean
+  /** The row that its workflow refuses; -1: none. */
+  readonly refusedRow: number
+  readonly encoded: Uint8Array
+
+  // As it was received.
+  receivedUs: number
+  /** When its answer is no longer wanted. */
+  dueUs: number
+  /** When it is answered at last: with the last of a list that came as a POST, later than it is due. */
+  lastUs: number
+  /** What the rules in force say; null: nothing. */
+  route: RouteMessage | null
+  version: LaneVersion | null
+  /** The version ran on some pool. */
+  wasReady: boolean
+  wasDraining: boolean
+  /** What was held when it came: rows of its queue, calls. And whether the arena had no block for it. */
+  rowsWaiting: number
+  callsUsed: number
+  arenaFull: boolean
+
+  // What became of it.
+  /** By row: runs that brought their outputs. */
+  readonly ran: Uint8Array
+  readonly fates: Set<Fate>
+  answer: Answer | null
+}
+
+const rowsOf = (chance: Chance): number => (chance.holds(0.85) ? chance.whole(1, 4) : Math.round(chance.spread(4, 150)))
+
+export function randomRequest(
+  chance: Chance,
+  asked: Asked,
+  serial: number,
+  id: bigint,
+  connection: Connection,
+  hasty: boolean,
+): Request {
+  const { objective } = asked
+  const long = chance.holds(0.05)
+  const rows = long ? chance.whole(1, 12) : rowsOf(chance)
+  const values = randomValues(chance, asked.inputs, serial, rows, long)
+  const context = randomContext(chance)
+  const subject = chance.pick(['ann', 'bob', 'cem', 'dora', `s${serial}`, 42n, undefined])
+  const budgetUs = chance.holds(hasty ? 0.9 : 0.4) ? Math.round(chance.spread(hasty ? 100 : 5_000, 300_000)) : 0
+  const priority = chance.holds(0.3) ? 'bulk' : 'interactive'
+  const timings = chance.holds(0.3)
+  const dryRun = chance.holds(0.03)
+  const spoiled = chance.holds(0.02)
+  const columns = wireColumns(asked.inputs, values)
+  if (spoiled) columns.splice(chance.whole(0, columns.length - 1), 1)
+  const inputs = chance.holds(0.2) ? chance.shuffled(columns) : columns
+  const fields: RequestMessage = {
+    id,
+    objective,
+    context,
+    inputs,
+    deadlineUs: budgetUs,
+    priority,
+    timings,
+    dryRun,
+    subject,
+  }
+  return {
+    serial,
+    connection,
+    id,
+    objective,
+    subject,
+    context,
+    values,
+    rows,
+    budgetUs,
+    priority,
+    timings,
+    dryRun,
+    spoiled,
+    refusedRow: chance.holds(0.03) ? chance.whole(0, rows - 1) : -1,
+    encoded: encodeRequest(fields),
+    receivedUs: 0,
+    dueUs: 0,
+    lastUs: 0,
+    route: null,
+    version: null,
+    wasReady: false,
+    wasDraining: false,
+    rowsWaiting: 0,
+    callsUsed: 0,
+    arenaFull: false,
+    ran: new Uint8Array(rows),
+    fates: new Set(),
+    answer: null,
+  }
+}
+
+export function nameOf({ serial, connection, objective, rows }: Request): string {
+  return `request ${serial} (${connection.name}, ${objective}, ${rows} rows)`
+}

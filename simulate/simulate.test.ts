@@ -1,0 +1,56 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** As many as a second or two take; `npm run simulate` goes on without end. */
+const seeds = process.env['SIMULATE_SEEDS'] ?? '300'
+
+/** What the command says; rejects with it where a seed fails. In a process of its own: in Jest's realm it takes five times as long. */
+async function simulate(...args: string[]): Promise<string> {
+  const command = [join(__dirname, 'dist/index.js'), ...args]
+  const { stdout } = await run(process.execPath, command, { maxBuffer: 2 ** 26 })
+  return stdout
+}
+
+/** What happened in the seeds, by what the command's table says. */
+function happened(said: string): string[] {
+  return [...said.matchAll(/^ *\d+ {2}(.*)$/gm)].map(([, what]) => what!)
+}
+
+test('road: whatever happens, each request is answered once, rightly and in time, and everything is given back', async () => {
+  const said = await simulate('road', '--from', '1', '--seeds', seeds)
+  // It comes by all that it is meant to.
+  expect(happened(said)).toEqual(
+    expect.arrayContaining([
+      'OK',
+      'DEADLINE_EXCEEDED',
+      'INTERNAL',
+      'INTERNAL (MILLRACE_SLAB_STRING_BYTES)',
+      'INVALID_ARGUMENT (MILLRACE_REQUEST_ROWS_MAX)',
+      'NOT_FOUND',
+      'RESOURCE_EXHAUSTED (MILLRACE_ARENA_BYTES)',
+      'RESOURCE_EXHAUSTED (MILLRACE_QUEUE_ROWS_MAX)',
+      'RESOURCE_EXHAUSTED (MILLRACE_REQUESTS_IN_FLIGHT_MAX)',
+      'UNAVAILABLE',
+      'batches larger than the memory',
+      'batches lost',
+      'connections closed while they wait',
+      'publishes',
+      'versions gone',
+      'versions lost by every pool',
+    ]),
+  )
+})
+
+test('the same seeds are the same lanes, requests and accidents', async () => {
+  const twice = await Promise.all([1, 2].map(() => simulate('road', '--from', '7', '--seeds', '5')))
+  expect(twice[0]).toBe(twice[1])
+  expect(await simulate('road', '--seed', '7')).toBe('seed 7 passed\n')
+})
+
+test('a wrong option is told, with exit code 2', async () => {
+  await expect(simulate('road', '--seed', 'x')).rejects.toMatchObject({ code: 2 })
+  await expect(simulate('moon')).rejects.toMatchObject({ code: 2 })
+})
