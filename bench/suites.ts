@@ -1,5 +1,6 @@
 import { benchFacts, factsTable } from './facts/facts'
 import { ranking } from './facts/ranking'
+import { overload } from './overload/overload'
 import { heap } from './road/heap'
 import { latency } from './road/latency'
 import { memory } from './road/memory'
@@ -32,4 +33,15 @@ const facts: Suite = {
 }
 
 /** In the order in which they run. */
-export const suites: readonly Suite[] = [stage, facts, ranking, road, latency, workloadSuite, rival, heap, memory]
+export const suites: readonly Suite[] = [
+  stage,
+  facts,
+  ranking,
+  road,
+  latency,
+  overload,
+  workloadSuite,
+  rival,
+  heap,
+  memory,
+]

@@ -121,6 +121,32 @@ test.each(['closes', 'vanishes'])('a socket that %s: its rows do not run, in the
   expect((await cancelled()) - before).toBe(4)
 })
 
+test('an answer that cannot come in time is refused on arrival, and nobody who can wait is', async () => {
+  await atTheDoor(gate.request(2, [20]))
+  socket.send(gate.request(3, [30]))
+  const other = await RawSocket.open(served.server.port)
+  // What it says is by what the thread is late by: it grows.
+  await until('one is refused', async () => {
+    other.send(gate.request(100, [100], { deadlineUs: 10_000 }))
+    const { message, code } = repliesById(await other.received(other.messages.length + 1)).at(-1)!
+    expect(code).toBe('DEADLINE_EXCEEDED')
+    return (
+      /^deadline: gated@1 may take [\d.]+ ms to answer, by what waits before it, and the request gives 10 ms;/.test(
+        message,
+      ) || message
+    )
+  })
+  await other.close()
+  socket.send(gate.request(4, [40], { deadlineUs: 60_000_000 }))
+  gate.open()
+  expect(codes(await replies(4))).toEqual({ 1: 'OK', 2: 'OK', 3: 'OK', 4: 'OK' })
+  expect(gate.scored.flat()).not.toContain(100)
+  // Nobody waits any more: nobody is refused for what was.
+  await served.idle()
+  socket.send(gate.request(5, [50], { deadlineUs: 5_000_000 }))
+  expect(codes(await replies(5))).toMatchObject({ 5: 'OK' })
+})
+
 test('a batch that runs for nobody is not waited for', async () => {
   socket.terminate()
   await until('its request is let go', async () => (await served.lane()).requestsInFlight === 0 || 'not yet')

@@ -5,6 +5,7 @@ import { CallState, type Calls } from './calls'
 import type { Caller } from './caller'
 import type { AnswerCounts, Mapping } from './mapping'
 import { PartialReply } from './partial-reply'
+import { RefusalTemplates } from './refusal-templates'
 import type { ServedVersion } from './served-version'
 import { noTenant, type TenantCounts } from './tenant-counts'
 import type { Versions } from './versions'
@@ -34,7 +35,8 @@ export class Answers {
   atOnce(
     caller: Caller,
     item: number,
-    id: bigint,
+    idLo: number,
+    idHi: number,
     route: number,
     traffic: number,
     tenant: number,
@@ -44,7 +46,10 @@ export class Answers {
   ): void {
     this.count(route, code, traffic, tenant)
     if (caller.closed) return
-    const routed = route < 0 ? null : this.mapping.messages[route]!
+    const { messages, refusals } = this.mapping
+    if (RefusalTemplates.takes(code)) return caller.reply(refusals.of(route, code, message, idLo, idHi), item, code)
+    const id = wide(idLo, idHi)
+    const routed = route < 0 ? null : messages[route]!
     const reply = { id, code: codeNames[code]!, message, route: routed, outputs: [], timings: null, resolved }
     caller.reply(encodeReply(reply), item, code)
   }
@@ -138,6 +143,11 @@ export class Answers {
 
   /** Answers a call with a refusal. */
   fail(call: number, code: Code, message: string): void {
+    if (RefusalTemplates.takes(code)) {
+      const { idLo, idHi, mapping, route } = this.calls
+      const { refusals } = mapping[call]!
+      return this.send(call, refusals.of(route[call]!, code, message, idLo[call]!, idHi[call]!), code)
+    }
     const reply = encodeReply({
       id: this.idOf(call),
       code: codeNames[code]!,
@@ -279,7 +289,7 @@ export class Answers {
   }
 
   private idOf(call: number): bigint {
-    return (BigInt(this.calls.idHi[call]!) << 32n) | BigInt(this.calls.idLo[call]!)
+    return wide(this.calls.idLo[call]!, this.calls.idHi[call]!)
   }
 
   private messageOf(batch: Batch, r: number): string {
@@ -288,6 +298,10 @@ export class Answers {
     const begin = batch.offset + layout.heap + this.words[span]!
     return Buffer.from(this.arena.memory as unknown as ArrayBuffer, begin, this.words[span + 1]!).toString('utf8')
   }
+}
+
+function wide(lo: number, hi: number): bigint {
+  return (BigInt(hi) << 32n) | BigInt(lo)
 }
 
 const nothing = new Uint8Array(0)

@@ -60,6 +60,7 @@ export class Dispatcher {
 
   private run(pool: Pool, p: number, batch: Batch): void {
     batch.pool = p
+    batch.queue.wait.turn(batch.openedUs, batch.takenUs)
     this.running.add(batch)
     const task: RunTask = {
       kind: 'run',

@@ -4,6 +4,7 @@ import { standIn, type RouteMessage } from '@millrace/wire'
 import { routeHash } from './decisions'
 import type { LaneVersion } from './lane-version'
 import type { Enriched } from './read-context'
+import { RefusalTemplates } from './refusal-templates'
 import { ReplyTemplates } from './reply-templates'
 import type { Routed } from './versions'
 
@@ -86,6 +87,7 @@ export class Mapping {
   /** By route: what replies say about it. */
   readonly messages: readonly RouteMessage[]
   readonly templates: ReplyTemplates
+  readonly refusals: RefusalTemplates
   /** By route. */
   readonly enriched: readonly Enriched[]
   /** Takes the enrichments of one request. */
@@ -104,6 +106,7 @@ export class Mapping {
     this.messages = table.routes.map(({ workflow, version, rule, cell }) => {
       return { workflow, version, rule, cell, rulesVersion: table.version }
     })
+    this.refusals = new RefusalTemplates(this.messages)
     this.templates = new ReplyTemplates((route) => ({
       message: this.messages[route]!,
       signature: versions[route]!.description.signature,

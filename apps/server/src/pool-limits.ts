@@ -55,11 +55,13 @@ export function waitUsOf({ waitUs, sizer }: PoolLimit): number {
 }
 
 /**
- * Takes note of a batch that ran; its calls are not answered yet.
+ * Takes note of what a batch took; its calls are not answered yet.
  *
  * @param words of the arena
  */
 export function observeBatch(version: Queues, batch: Batch, words: Uint32Array, nowUs: number, calls: Calls): void {
+  const { queue, rows, openedUs, takenUs, predictedUs } = batch
+  queue.wait.answered(rows, openedUs, takenUs, words[(batch.offset >>> 2) + Header.runUs]!, predictedUs, nowUs)
   const limit = version.placed.find(({ pool }) => pool === batch.pool)!
   const header = batch.offset >>> 2
   const fits = words[header + Header.rowsFit]! || Infinity

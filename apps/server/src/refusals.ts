@@ -26,6 +26,12 @@ export function queueFull(label: string, rowsMax: number): string {
   return `${label} has ${rowsMax} rows waiting already (MILLRACE_QUEUE_ROWS_MAX); send it later`
 }
 
+/** Milliseconds in two digits: a refusal is made once and given many times. */
+export function tooLate(label: string, mayTakeUs: number, budgetUs: number): string {
+  const ms = Number((mayTakeUs / 1000).toPrecision(2))
+  return `deadline: ${label} may take ${ms} ms to answer, by what waits before it, and the request gives ${budgetUs / 1000} ms; send it to another, or give it more time`
+}
+
 export function tooManyCalls(max: number): string {
   return `this lane holds ${max} requests already (MILLRACE_REQUESTS_IN_FLIGHT_MAX); send it later`
 }

@@ -28,7 +28,16 @@ import { AnswerCounts, Mapping } from './mapping'
 import { observeBatch } from './pool-limits'
 import { Right, type Principal } from './principal'
 import { readContext } from './read-context'
-import { arenaFull, notReady, queueFull, rowTooLarge, tooManyCalls, tooManyRows, unknownObjective } from './refusals'
+import {
+  arenaFull,
+  notReady,
+  queueFull,
+  rowTooLarge,
+  tooLate,
+  tooManyCalls,
+  tooManyRows,
+  unknownObjective,
+} from './refusals'
 import type { Refused } from './refused'
 import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
@@ -146,10 +155,16 @@ export class Road implements BatchOwner {
     const queue = view.priority === 1 ? version.bulk : version.interactive
     if (queue.rowsWaiting + rows > queue.queueRowsMax)
       return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, queueFull(version.label, queue.queueRowsMax))
+    const now = this.tick()
+    const received = this.receivedUs || now
+    const budgetUs = view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000
+    const deadlineUs = received + budgetUs
+    const mayTakeUs = queue.overdueUs(rows, deadlineUs - now, now)
+    if (mayTakeUs > 0)
+      return this.atOnce(caller, item, route, Code.DEADLINE_EXCEEDED, tooLate(version.label, mayTakeUs, budgetUs))
     const call = calls.take()
     if (call < 0) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, tooManyCalls(calls.max))
 
-    const now = this.tick()
     calls.caller[call] = caller
     calls.item[call] = item
     calls.idLo[call] = view.idLo
@@ -161,9 +176,8 @@ export class Road implements BatchOwner {
     calls.traffic[call] = view.traffic
     calls.tenant[call] = this.tenant()
     calls.timings[call] = view.flags & Flag.Timings
-    const received = this.receivedUs || now
     calls.receivedUs[call] = received
-    calls.deadlineUs[call] = received + (view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000)
+    calls.deadlineUs[call] = deadlineUs
     if (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) return
     this.admitParts(call, version, queue, rows, now)
   }
@@ -393,8 +407,8 @@ export class Road implements BatchOwner {
     message: string,
     resolved?: ResolvedMessage,
   ): void {
-    const { traffic } = this.view
-    this.answers.atOnce(caller, item, this.viewId(), route, traffic, this.tenant(), code, message, resolved)
+    const { idLo, idHi, traffic } = this.view
+    this.answers.atOnce(caller, item, idLo, idHi, route, traffic, this.tenant(), code, message, resolved)
   }
 
   /** Where the request that the view holds is counted. */
@@ -428,10 +442,6 @@ export class Road implements BatchOwner {
         ({ description: { name, version } }) => name === asked.workflow && version === asked.version,
       )
     this.atOnce(caller, item, -1, code, isThere ? message : `${message}; this server has no such version`)
-  }
-
-  private viewId(): bigint {
-    return (BigInt(this.view.idHi) << 32n) | BigInt(this.view.idLo)
   }
 }
 

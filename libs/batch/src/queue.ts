@@ -1,5 +1,6 @@
 import { assert, type Arena, type Signature } from '@millrace/base'
 import { deadlineMost, Header, layoutSlab, type Layout } from './layout'
+import { PredictedWait } from './predicted-wait'
 
 /** Rows of one workflow version that run together: a slab, and who is in it. Objects are reused; slabs go back to the arena. */
 export class Batch {
@@ -14,6 +15,8 @@ export class Batch {
   /** When its first row was admitted, and when a worker took it; microseconds. */
   openedUs = 0
   takenUs = 0
+  /** What its first row was told that its answer would take, microseconds. */
+  predictedUs = 0
   /** Place of the pool that took it among those of the lane. */
   pool = 0
   /** By request of the batch: the call it belongs to, its first row here, and that row's place in the whole request. */
@@ -68,6 +71,8 @@ export class BatchQueue {
   /** Half of the heap is kept for ragged outputs, where there are any. */
   private readonly outputShift: number
   open: Batch | null = null
+  /** What its batches took. */
+  readonly wait = new PredictedWait()
   /** Rows admitted and not yet taken by a worker. */
   rowsWaiting = 0
   /** Batches that have a slab: they gather, wait or run. */
@@ -132,10 +137,31 @@ export class BatchQueue {
     batch.traffic = 0
     batch.offset = offset
     batch.blockBytes = this.arena.blockBytes(needed)
+    batch.predictedUs = this.predictUs(rows, nowUs)
     batch.openedUs = nowUs
     this.batches++
     this.open = batch
     return batch
+  }
+
+  /**
+   * Microseconds that an answer to `rows` rows that come now may take, where that is more than they give; else 0. Never
+   * where no batch waits: nobody is in their way.
+   */
+  overdueUs(rows: number, budgetUs: number, nowUs: number): number {
+    if (this.open === null && this.closedHead === this.closed.length) return 0
+    const mayTakeUs = this.predictUs(rows, nowUs) + this.wait.slackUs(budgetUs)
+    return mayTakeUs > budgetUs ? mayTakeUs : 0
+  }
+
+  private predictUs(rows: number, nowUs: number): number {
+    const { open, closed, closedHead, layout } = this
+    const joins = open !== null && open.rows + rows <= this.rowsLimit
+    const own = Math.ceil(rows / layout.rowsMax)
+    const batches = closed.length - closedHead + (joins || open === null ? 0 : 1) + own
+    const ownRows = joins ? open.rows + rows : Math.min(rows, layout.rowsMax)
+    const oldest = closedHead < closed.length ? closed[closedHead]! : open
+    return this.wait.predictUs(batches, this.rowsWaiting + rows, ownRows, oldest?.openedUs ?? nowUs, nowUs)
   }
 
   /** Moves the open batch behind the closed ones. */

@@ -1,0 +1,111 @@
+/** Weight of what a batch shows, against all before it. */
+const weight = 1 / 16
+/** Of the largest miss that is kept in mind, what is left of it a batch later. */
+const missKept = 0.99
+
+/**
+ * How long it will take until a row that comes now is answered, by what the batches of its queue took lately:
+ *
+ *     what the batches up to its own cost x turn to turn, as part of that
+ *       + what its own costs x turn to answer, as part of that
+ *
+ * where a batch costs its thread a + b x rows, the line through what was seen. Everything that shares the threads is in the
+ * two parts: other versions, other priorities, several threads and pools, batches at the door of a thread. Rows that
+ * nobody waited for any more when their turn came count for nothing. What it does not know it takes for free: one that is
+ * let in on such a guess costs little, and shows what is true.
+ *
+ * A pure policy of numbers: rows and microseconds, of whatever clock.
+ */
+export class PredictedWait {
+  private readonly cost = new Line()
+  /** Means of what a batch costs its thread, of the time from one turn to the next while batches wait, of that from a turn to answers. */
+  private readonly runUs = new Mean()
+  private readonly turnUs = new Mean()
+  private readonly answerUs = new Mean()
+  private lastTurnUs = 0
+  /** How late answers came that were predicted; the most, forgotten slowly. */
+  private missUs = 0
+
+  /** A batch that was opened at `openedUs` goes to a thread at `nowUs`. */
+  turn(openedUs: number, nowUs: number): void {
+    // It did not wait: that says nothing of what a turn takes.
+    if (nowUs > openedUs) this.turnUs.add(nowUs - Math.max(openedUs, this.lastTurnUs))
+    this.lastTurnUs = nowUs
+  }
+
+  /**
+   * A batch was answered.
+   *
+   * @param runUs what it cost its thread
+   * @param predictedUs what its first row was told
+   */
+  answered(rows: number, openedUs: number, turnUs: number, runUs: number, predictedUs: number, nowUs: number): void {
+    this.cost.add(rows, runUs)
+    this.runUs.add(runUs)
+    this.answerUs.add(nowUs - turnUs)
+    this.missUs = Math.max(missKept * this.missUs, nowUs - openedUs - predictedUs)
+  }
+
+  /**
+   * Microseconds to the answer of a row, on average.
+   *
+   * @param batches whose turn comes before its own does or with it
+   * @param rows of these
+   * @param ownRows of its own batch
+   * @param oldestUs when the first of them was opened
+   */
+  predictUs(batches: number, rows: number, ownRows: number, oldestUs: number, nowUs: number): number {
+    const runUs = this.runUs.value
+    if (runUs === 0) return 0
+    const { cost } = this
+    const turns = (cost.of(batches, rows) * this.turnUs.value) / runUs
+    // A turn that is overdue is not over sooner than now.
+    const overdue = Math.max(0, nowUs - Math.max(oldestUs, this.lastTurnUs) - turns / batches)
+    return turns + overdue + (cost.of(1, ownRows) * this.answerUs.value) / runUs
+  }
+
+  /** What is kept free of a budget because predictions miss; at most half of it, so that some are always let in. */
+  slackUs(budgetUs: number): number {
+    return Math.min(this.missUs, budgetUs / 2)
+  }
+}
+
+/** The mean of all at first, of the last few later. */
+class Mean {
+  value = 0
+  private seen = 0
+
+  add(value: number): void {
+    this.seen++
+    this.value += (value - this.value) * Math.max(weight, 1 / this.seen)
+  }
+}
+
+/** The line through what batches cost, by their rows: least squares, of the last few. */
+class Line {
+  private readonly x = new Mean()
+  private readonly y = new Mean()
+  private readonly xx = new Mean()
+  private readonly xy = new Mean()
+  /** Of a batch however few its rows, and of each row. */
+  private fixed = 0
+  private each = 0
+
+  add(rows: number, us: number): void {
+    const { x, y, xx, xy } = this
+    x.add(rows)
+    y.add(us)
+    xx.add(rows * rows)
+    xy.add(rows * us)
+    const spread = xx.value - x.value * x.value
+    // All of one size: nothing is known of what a row costs.
+    const slope = spread > 1e-3 * xx.value ? (xy.value - x.value * y.value) / spread : 0
+    this.each = Math.min(Math.max(0, slope), y.value / x.value)
+    this.fixed = y.value - this.each * x.value
+  }
+
+  /** Of so many batches with so many rows in all. */
+  of(batches: number, rows: number): number {
+    return this.fixed * batches + this.each * rows
+  }
+}
