@@ -12,6 +12,7 @@ import { explainRequest } from './explain'
 import type { NumberedRules, Wanted } from './lane-messages'
 import { openPool, type LanePool } from './lane-pools'
 import { seatsOf, type LaneSeats } from './lane-seats'
+import { laneName } from './lane-name'
 import type { LaneVersion, Standing } from './lane-version'
 import { Loader } from './loader'
 import type { Log } from './log'
@@ -129,6 +130,7 @@ export class Lane {
           tls: tls === null ? null : { files: tls, texts: readTls(tls) },
           door: new RoadDoor(road, feed, config.requestBytesMax),
           doorkeeper,
+          lane: laneName(index, config.lanes),
         },
         log,
       )

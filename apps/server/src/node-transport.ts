@@ -4,6 +4,7 @@ import { Server as Listener, type AddressInfo, type Socket as Connection } from 
 import { TLSSocket } from 'node:tls'
 import { WebSocketServer, type RawData, type WebSocket } from 'ws'
 import { Refusal } from '@millrace/base'
+import { laneHeader } from '@millrace/wire'
 import type { Shown } from './doorkeeper'
 import { goingAway } from '@millrace/wire'
 import { httpLimits, isPlain } from './http-limits'
@@ -89,6 +90,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     if (who instanceof Refusal) return door.stranger(new NodePost(responseOn(connection, req), req, false, unread), who)
     webSockets.handleUpgrade(req, connection, head, (ws) => webSockets.emit('connection', ws, who))
   })
+  webSockets.on('headers', (headers) => headers.push(`${laneHeader}: ${options.lane}`))
   const sockets = new Set<NodeSocket>()
   webSockets.on('connection', (ws: WebSocket, who: Principal) => {
     const socket = new NodeSocket(ws, who, unread)

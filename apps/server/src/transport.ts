@@ -56,6 +56,8 @@ export interface TransportOptions {
   /** Null: plain text. */
   readonly tls: Tls | null
   readonly door: Door
+  /** Which lane this is: what whoever opens a WebSocket is told (`laneHeader`). */
+  readonly lane: string
   readonly doorkeeper: Doorkeeper
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
 import { Refusal } from '@millrace/base'
+import { laneHeader } from '@millrace/wire'
 import { anybody, type Party, type Principal } from './principal'
 import { goingAway } from '@millrace/wire'
 import {
@@ -101,7 +102,7 @@ interface OpenApp {
 
 function openApp(
   uws: typeof Uws,
-  { tls, host, bodyBytesMax, allowedOrigins, door, doorkeeper }: TransportOptions,
+  { tls, host, bodyBytesMax, allowedOrigins, door, doorkeeper, lane }: TransportOptions,
   port: number,
   sockets: Set<UwsSocket>,
   way: WayBack,
@@ -142,6 +143,8 @@ function openApp(
         const response = new UwsResponse(res, way)
         return answerLast(response, res, () => door.stranger(response, who))
       }
+      // The status first, or the library writes another.
+      res.writeStatus('101 Switching Protocols').writeHeader(laneHeader, lane)
       res.upgrade(
         { who },
         req.getHeader('sec-websocket-key'),

@@ -12,6 +12,7 @@ import {
 import { fromColumn, toColumn, type InputValue, type OutputValue } from './columns'
 import { headersOf, type ClientTls, type Connection } from './connection'
 import { HttpConnection } from './http-connection'
+import { LaneSpread } from './lane-spread'
 import { Retries } from './retry'
 import { ScoreError } from './score-error'
 import { WebSocketConnection } from './web-socket-connection'
@@ -31,7 +32,9 @@ export interface ClientOptions {
    * sent again at most a thousand times and a fifth of them more.
    */
   readonly retries?: number
-  /** Connections: WebSockets that share the requests (1), or at most so many to POST on (64). */
+  /**
+   * Connections: WebSockets that share the requests (1), on all lanes of a server alike; or at most so many to POST on (64).
+   */
   readonly sockets?: number
   /** The key of a tenant, for servers that ask who somebody is; in no message of an error. */
   readonly token?: string
@@ -107,9 +110,10 @@ export class Client {
         stream.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
         return stream.href
       })
+      const spread = new LaneSpread()
       this.connections = Array.from(
         { length: options.sockets ?? 1 },
-        (_, i) => new WebSocketConnection(streams, i, { headers, tls }),
+        (_, i) => new WebSocketConnection(streams, i, { headers, tls }, spread),
       )
     }
   }

@@ -3,6 +3,7 @@ export { Decider, type Decided, type DeciderOptions, type DeciderRequest } from 
 export { fromColumn, toColumn, type InputValue, type OutputValue, type TypedColumn } from './columns'
 export type { ClientTls, Connection } from './connection'
 export { HttpConnection } from './http-connection'
+export { LaneSpread } from './lane-spread'
 export { ScoreError } from './score-error'
 export { WebSocketConnection } from './web-socket-connection'
 export type { AttributeValue } from '@millrace/base'

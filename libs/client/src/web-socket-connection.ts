@@ -1,14 +1,17 @@
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { goingAway, replyId } from '@millrace/wire'
+import { goingAway, laneHeader, replyId } from '@millrace/wire'
 import { refusalOf, type ClientTls, type Connection } from './connection'
+import { LaneSpread } from './lane-spread'
 import { ScoreError } from './score-error'
 
 /** One WebSocket. */
 interface Link {
   readonly socket: WebSocket
   readonly url: string
+  /** Makes room on its lane. */
+  release: () => void
   /** Requests that were sent on it and are not answered. */
   inFlight: number
   /** Its server takes no more; it is closed when it has answered what it has. */
@@ -47,11 +50,13 @@ export class WebSocketConnection implements Connection {
   /**
    * @param urls `ws://host:port/v1/stream`, or wss
    * @param at which of them is the first
+   * @param spread shared by the connections that are to be on different lanes
    */
   constructor(
     private readonly urls: readonly string[],
     private at: number,
     private readonly options: { readonly headers: Readonly<Record<string, string>>; readonly tls?: ClientTls },
+    private readonly spread = new LaneSpread(),
   ) {}
 
   async send(id: bigint, message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
@@ -96,34 +101,16 @@ export class WebSocketConnection implements Connection {
       await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal: this.backingOff.signal })
     }
     const url = this.urls[this.at % this.urls.length]!
-    const { headers, tls } = this.options
-    const settings = { perMessageDeflate: false, handshakeTimeout: handshakeMsMax, headers }
-    const socket = new WebSocket(url, { ...settings, ...tls })
-    socket.binaryType = 'nodebuffer'
-    const link: Link = { socket, url, inFlight: 0, leaving: false }
-    // It may come together with the answer to the upgrade.
-    socket.on('ping', (data: Buffer) => {
-      if (data.toString('latin1') === goingAway) this.leave(link)
-    })
-    this.opening = socket
+    let link: Link
     try {
-      await new Promise<void>((resolve, reject) => {
-        socket.once('open', () => resolve())
-        socket.once('error', reject)
-        socket.once('unexpected-response', (_: unknown, res: IncomingMessage) => {
-          void refused(res)
-            .then(reject, reject)
-            .finally(() => socket.terminate())
-        })
-      })
+      link = await this.dial(url)
     } catch (error) {
       this.failures++
       this.at++
       this.link = null
       throw error instanceof ScoreError ? error : new Error(`${url}: ${messageOf(error)}`, { cause: error })
-    } finally {
-      this.opening = null
     }
+    const { socket } = link
     this.failures = 0
     this.links.add(link)
     socket.on('message', (data: Buffer, isBinary: boolean) => {
@@ -139,6 +126,53 @@ export class WebSocketConnection implements Connection {
     return link
   }
 
+  /** Connects until it is on a lane that has not more connections than another. */
+  private async dial(url: string): Promise<Link> {
+    for (let tries = 1; ; tries++) {
+      const { link, lane } = await this.dialOnce(url)
+      const release = this.spread.take(url, lane, tries)
+      if (release !== null) {
+        link.release = release
+        // It said at once that it goes away.
+        if (link.leaving) release()
+        return link
+      }
+      // Whatever it still says.
+      link.leaving = true
+      link.socket.terminate()
+      if (this.closed) throw isClosed()
+    }
+  }
+
+  private async dialOnce(url: string): Promise<{ link: Link; lane: string | undefined }> {
+    const { headers, tls } = this.options
+    const settings = { perMessageDeflate: false, handshakeTimeout: handshakeMsMax, headers }
+    const socket = new WebSocket(url, { ...settings, ...tls })
+    socket.binaryType = 'nodebuffer'
+    const link: Link = { socket, url, release: () => undefined, inFlight: 0, leaving: false }
+    // It may come together with the answer to the upgrade.
+    socket.on('ping', (data: Buffer) => {
+      if (data.toString('latin1') === goingAway) this.leave(link)
+    })
+    this.opening = socket
+    let lane: string | undefined
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('upgrade', (res: IncomingMessage) => (lane = res.headers[laneHeader] as string | undefined))
+        socket.once('open', () => resolve())
+        socket.once('error', reject)
+        socket.once('unexpected-response', (_: unknown, res: IncomingMessage) => {
+          void refused(res)
+            .then(reject, reject)
+            .finally(() => socket.terminate())
+        })
+      })
+      return { link, lane }
+    } finally {
+      this.opening = null
+    }
+  }
+
   private leave(link: Link): void {
     this.moveOn(link)
     if (link.inFlight === 0) link.socket.close()
@@ -148,6 +182,7 @@ export class WebSocketConnection implements Connection {
   private moveOn(link: Link): void {
     if (link.leaving) return
     link.leaving = true
+    link.release()
     this.link = null
     this.at++
   }

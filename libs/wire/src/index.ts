@@ -6,6 +6,7 @@ export { copyInputs, heapBytesOf, intakeOf, matchInputs, Matched, type Intake } 
 export { Flag } from './generated/flag'
 export { httpStatus, codeTable } from './http-status'
 export { goingAway } from './going-away'
+export { laneHeader } from './lane-header'
 
 // Messages as plain values: clients, tools, tests, and replies that have no template.
 export { decodeReply, decodeReplyList, replyId, replyPlaces, type ReplyPlaces } from './decode'
