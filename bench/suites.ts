@@ -6,6 +6,7 @@ import { latency } from './road/latency'
 import { memory } from './road/memory'
 import { road } from './road/road'
 import { rival } from './rival/bench'
+import { scale } from './scale/scale'
 import { benchStage, stageTable } from './stage/stage'
 import { benchWorker, workerTable } from './stage/worker'
 import { roundsOf, type Suite } from './suite'
@@ -41,6 +42,7 @@ export const suites: readonly Suite[] = [
   latency,
   overload,
   workloadSuite,
+  scale,
   rival,
   heap,
   memory,

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { connect, type Socket } from 'node:net'
+import { laneHeader } from '@millrace/wire'
 import { maskedFrame, type Transport } from './frames'
 import { reply, type ReadReply } from './replies'
 
@@ -26,6 +27,8 @@ export class Connection {
 
   private constructor(
     private readonly socket: Socket,
+    /** What it said at the upgrade. */
+    readonly lane: string | undefined,
     private readonly read: ReadReply,
     private readonly listener: Listener,
     private readonly failed: (error: Error) => void,
@@ -45,9 +48,9 @@ export class Connection {
     const socket = connect(port, '127.0.0.1')
     socket.setNoDelay(true)
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
-    if (transport === 'websocket') await upgrade(socket, port)
+    const lane = transport === 'websocket' ? await upgrade(socket, port) : undefined
     socket.removeAllListeners('error')
-    return new Connection(socket, read, listener, failed)
+    return new Connection(socket, lane, read, listener, failed)
   }
 
   /** Sends bytes; those of one turn of the event loop leave together. */
@@ -101,7 +104,8 @@ export class Connection {
 
 const nothing = Buffer.alloc(0)
 
-async function upgrade(socket: Socket, port: number): Promise<void> {
+/** Resolves with the lane that answered. */
+async function upgrade(socket: Socket, port: number): Promise<string | undefined> {
   socket.write(
     `GET /v1/stream HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nconnection: upgrade\r\nupgrade: websocket\r\n` +
       `sec-websocket-version: 13\r\nsec-websocket-key: ${randomBytes(16).toString('base64')}\r\n\r\n`,
@@ -110,5 +114,7 @@ async function upgrade(socket: Socket, port: number): Promise<void> {
     socket.once('data', resolve).once('close', () => reject(new Error('the server closed a connection at its upgrade')))
   })
   socket.removeAllListeners('close')
-  if (!answer.toString('latin1').startsWith('HTTP/1.1 101')) throw new Error(`no upgrade: ${answer.toString('latin1')}`)
+  const head = answer.toString('latin1')
+  if (!head.startsWith('HTTP/1.1 101')) throw new Error(`no upgrade: ${head}`)
+  return new RegExp(`\\r\\n${laneHeader}: (.*)\\r\\n`, 'i').exec(head)?.[1]
 }

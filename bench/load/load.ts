@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import type { Pace } from '@millrace/base'
+import { LaneSpread } from '@millrace/client'
 import { decodeRecording } from '@millrace/wire'
 import { ClosedLoop } from './closed-loop'
 import { Connection, type Listener } from './connection'
@@ -22,6 +23,8 @@ export interface Load {
   readonly arrivals?: Arrivals | undefined
   /** Where POSTs go, Millrace's own door unless said. */
   readonly post?: PostTarget | undefined
+  /** WebSockets are where the kernel puts them, not over all lanes alike as those of our client. */
+  readonly anyLane?: boolean | undefined
   /** The server sends back what it gets. */
   readonly echo?: boolean | undefined
   readonly seed?: number | undefined
@@ -83,10 +86,18 @@ export class RunningLoad {
     const connections: Connection[] = []
     // Connections listen to what is made of them when they are all there.
     const relay: Listener = { replied: (...all) => loop.replied(...all), read: (...all) => loop.read(...all) }
+    const spread = new LaneSpread()
+    const open = async (socket: number): Promise<Connection> => {
+      for (let tries = 1; ; tries++) {
+        const port = part.ports[socket % part.ports.length]!
+        const connection = await Connection.open(port, load.transport, read, relay, failed)
+        if (load.anyLane === true || spread.take(connection.lane, tries) !== null) return connection
+        connection.close()
+      }
+    }
     for (let s = part.part; s < load.sockets; ) {
       const opening: Promise<Connection>[] = []
-      for (; s < load.sockets && opening.length < openingAtOnce; s += part.parts)
-        opening.push(Connection.open(part.ports[s % part.ports.length]!, load.transport, read, relay, failed))
+      for (; s < load.sockets && opening.length < openingAtOnce; s += part.parts) opening.push(open(s))
       connections.push(...(await Promise.all(opening)))
     }
     connections.forEach((connection, i) => (connection.index = i))
@@ -97,10 +108,10 @@ export class RunningLoad {
       return new RunningLoad(connections, tally, null)
     }
     const turns = { first: part.part, step: part.parts }
-    const open = (loop = new OpenLoop(frames, connections, inFlight, byId, tally, turns, failed))
+    const opened = (loop = new OpenLoop(frames, connections, inFlight, byId, tally, turns, failed))
     const times = requests.map(({ arrivalUs }) => arrivalUs)
     const schedule = scheduleOf(load.arrivals, times, { ...part, seed: load.seed ?? 1 })
-    return new RunningLoad(connections, tally, { loop: open, pace: open.begin(schedule, part.napMs) })
+    return new RunningLoad(connections, tally, { loop: opened, pace: opened.begin(schedule, part.napMs) })
   }
 
   /** Replies since the begin. */
@@ -129,6 +140,11 @@ export class RunningLoad {
       lateUs: open === null ? 0 : open.loop.late.getValueAtPercentile(99),
       unsent: open?.loop.unsent ?? 0,
     }
+  }
+
+  /** Nothing more arrives; connections stay open. Of an open loop. */
+  pause(): void {
+    this.open?.pace.stop()
   }
 
   close(): void {

@@ -21,7 +21,10 @@ export class OpenLoop implements Listener {
   })
   /** When what is in flight was due, by connection and place. */
   private readonly dueMs: Float64Array[]
-  private readonly free: number[]
+  /** Places that are free, a ring: the one that was free longest is next, so that connections take turns. */
+  private readonly free: Int32Array
+  private freeAt = 0
+  private freeCount: number
   /** Those that wait: when they were due, and their frame. */
   private waiting: { readonly dueMs: number; readonly frame: number }[] = []
   private waitingFrom = 0
@@ -39,8 +42,9 @@ export class OpenLoop implements Listener {
     private readonly failed: (error: Error) => void,
   ) {
     this.dueMs = connections.map(() => new Float64Array(places))
-    // Taken from the end: connections in turns, before a second request is on any of them.
-    this.free = Array.from({ length: connections.length * places }, (_, i) => i).reverse()
+    // Connections in turns, before a second request is on any of them.
+    this.free = Int32Array.from({ length: connections.length * places }, (_, i) => i)
+    this.freeCount = this.free.length
     this.frame = first % frames.count
     this.step = step % frames.count
   }
@@ -61,8 +65,10 @@ export class OpenLoop implements Listener {
     if (code === Code.OK) this.tally.good((nowMs - dueMs) * 1000, 1)
     else this.tally.bad(code)
     const next = this.waiting[this.waitingFrom]
-    if (next === undefined) this.free.push(place * this.connections.length + index)
-    else {
+    if (next === undefined) {
+      const { free } = this
+      free[(this.freeAt + this.freeCount++) % free.length] = place * this.connections.length + index
+    } else {
       if (++this.waitingFrom === 10_000) {
         this.waiting = this.waiting.slice(this.waitingFrom)
         this.waitingFrom = 0
@@ -79,9 +85,12 @@ export class OpenLoop implements Listener {
     this.late.recordValue(Math.round((performance.now() - dueMs) * 1000))
     const { frame } = this
     this.frame = (frame + this.step) % this.frames.count
-    const free = this.free.pop()
-    if (free !== undefined)
+    if (this.freeCount > 0) {
+      const free = this.free[this.freeAt]!
+      this.freeAt = (this.freeAt + 1) % this.free.length
+      this.freeCount--
       return this.send(free % this.connections.length, Math.floor(free / this.connections.length), dueMs, frame)
+    }
     if (this.waiting.length - this.waitingFrom >= waitingMax)
       return this.failed(new Error(`${waitingMax} requests wait to be sent: the server is far behind this load`))
     this.waiting.push({ dueMs, frame })

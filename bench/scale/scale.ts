@@ -1,0 +1,32 @@
+import { availableParallelism } from 'node:os'
+import type { Suite } from '../suite'
+import { balanceTable, benchBalance } from './balance'
+import { curveTable, type Curve } from './curve'
+import { lanesCurve, payloadCurve, rowsCurve, rulesCurve, socketsCurve, versionsCurve } from './curves'
+import { benchIdle, idleText } from './idle'
+
+const curves = [
+  ['sockets', socketsCurve],
+  ['versions', versionsCurve],
+  ['rules', rulesCurve],
+  ['rows', rowsCurve],
+  ['payload', payloadCurve],
+  ['lanes', (options) => lanesCurve(options, Math.max(2, availableParallelism()))],
+] as const satisfies readonly (readonly [string, (options: Parameters<Suite['run']>[0]) => Promise<Curve>])[]
+
+export const scale: Suite = {
+  name: 'scale',
+  about: 'what grows: sockets, versions, rules, rows, bytes, lanes; connections over lanes, idle ones (--only NAME)',
+  usual: false,
+  run: async (options) => {
+    const wanted = (name: string): boolean => name.includes(options.only ?? '')
+    const measured: Curve[] = []
+    for (const [name, measure] of curves) if (wanted(name)) measured.push(await measure(options))
+    const balance = wanted('balance') ? await benchBalance(options) : null
+    const idle = wanted('idle') ? await benchIdle(options) : null
+    const texts = measured.map(curveTable)
+    if (balance !== null) texts.push(balanceTable(balance))
+    if (idle !== null) texts.push(idleText(idle))
+    return { text: texts.join('\n\n'), results: { curves: measured, balance, idle } }
+  },
+}
