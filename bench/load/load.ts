@@ -91,7 +91,7 @@ export class RunningLoad {
       for (let tries = 1; ; tries++) {
         const port = part.ports[socket % part.ports.length]!
         const connection = await Connection.open(port, load.transport, read, relay, failed)
-        if (load.anyLane === true || spread.take(connection.lane, tries) !== null) return connection
+        if (load.anyLane === true || spread.take(String(port), connection.lane, tries) !== null) return connection
         connection.close()
       }
     }
