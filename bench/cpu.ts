@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
  */
 export function cpuUs(pid: number): number {
   let total = 0
-  for (const one of [pid, ...childrenOf(pid)])
+  for (const one of treeOf(pid))
     for (const task of tasksOf(one)) {
       const stat = read(`/proc/${one}/task/${task}/schedstat`)
       if (stat !== null) total += Number(stat.split(' ')[0]) / 1000
@@ -17,11 +17,16 @@ export function cpuUs(pid: number): number {
 /** Resident memory of a process and of every process under it, bytes. */
 export function rssBytes(pid: number): number {
   let total = 0
-  for (const one of [pid, ...childrenOf(pid)]) {
+  for (const one of treeOf(pid)) {
     const match = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${one}/status`) ?? '')
     total += Number(match?.[1] ?? 0) * 1024
   }
   return total
+}
+
+/** A process and every process under it. */
+export function treeOf(pid: number): number[] {
+  return [pid, ...childrenOf(pid)]
 }
 
 function childrenOf(pid: number): number[] {

@@ -5,6 +5,8 @@ export type Transport = 'websocket' | 'http'
 export interface PostTarget {
   readonly path: string
   readonly contentType: string
+  /** Beside those that every POST has. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export const scorePost: PostTarget = { path: '/v1/score', contentType: 'application/x-flatbuffers' }
@@ -76,9 +78,10 @@ export function maskedFrame(payload: Uint8Array, opcode = 2): Buffer {
   return Buffer.concat([head, payload])
 }
 
-function post(payload: Uint8Array, host: string, { path, contentType }: PostTarget): Buffer {
+function post(payload: Uint8Array, host: string, { path, contentType, headers = {} }: PostTarget): Buffer {
+  const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   const head =
-    `POST ${path} HTTP/1.1\r\nhost: ${host}\r\n` +
+    `POST ${path} HTTP/1.1\r\nhost: ${host}\r\n${more.join('')}` +
     `content-type: ${contentType}\r\ncontent-length: ${payload.length}\r\n\r\n`
   return Buffer.concat([Buffer.from(head, 'latin1'), payload])
 }

@@ -5,6 +5,7 @@ import type { Load } from '../load/load'
 import { measure, type Run } from '../load/measure'
 import { figure, marked, median, table } from '../report'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
+import { millraceHttp, millraceWebSocket } from './adapters/millrace'
 import { rivals } from './rivals'
 import type { Rival, RivalServer } from './rival'
 
@@ -14,6 +15,11 @@ const concurrencies = [64, 1024] as const
 const scoresCompared = 20
 const tolerance = 1e-4
 const requests = 1024
+/** What the others are compared with, and at how many in flight the README says so. */
+const ours = [
+  { name: millraceWebSocket.name, comparedAt: 1024 },
+  { name: millraceHttp.name, comparedAt: 64 },
+] as const
 
 export interface RivalResult {
   readonly rival: string
@@ -37,7 +43,7 @@ export const rival: Suite = {
         return missing === null
       })
       const loads = await benchRivals(here, folder, options)
-      return { results: { loads, skipped }, text: [rivalTable(loads), ...skipped].join('\n') }
+      return { results: { loads, skipped }, text: [rivalTable(loads), '', ...bestOf(loads), ...skipped].join('\n') }
     }),
 }
 
@@ -99,34 +105,54 @@ function featuresOf(i: number): Float32Array {
 }
 
 function rivalTable(results: readonly RivalResult[]): string {
-  return table([
-    [
-      'server',
-      'in flight',
-      'requests/s',
-      'server CPU us',
-      'x the first',
-      'p50 us',
-      'p99 us',
-      'refused',
-      'errors',
-      'generator',
-    ],
-    ...results.map(({ rival, inFlight, runs }) => {
-      const first = results.find((other) => other.inFlight === inFlight)!
-      const mid = (of: (run: Run) => number): number => median(runs.map(of))
-      return [
-        rival,
-        inFlight,
-        mid((run) => run.perSecond),
-        mid((run) => run.cpuUs),
-        median(runs.map(({ cpuUs }, i) => cpuUs / first.runs[i]!.cpuUs)),
-        mid((run) => run.latencyUs.p50),
-        mid((run) => run.latencyUs.p99),
-        runs.reduce((sum, run) => sum + run.refused, 0),
-        runs.reduce((sum, run) => sum + run.errors, 0),
-        marked(runs),
-      ]
-    }),
-  ])
+  const head = [
+    'server',
+    'in flight',
+    'requests/s',
+    'server CPU us',
+    ...ours.map(({ name }) => `x ${name}`),
+    'p50 us',
+    'p99 us',
+    'refused',
+    'errors',
+    'generator',
+  ]
+  const rows = results.map((result) => {
+    const { rival, inFlight, runs } = result
+    const mid = (of: (run: Run) => number): number => median(runs.map(of))
+    return [
+      rival,
+      inFlight,
+      mid((run) => run.perSecond),
+      mid((run) => run.cpuUs),
+      ...ours.map(({ name }) => timesOf(result, results, name)),
+      mid((run) => run.latencyUs.p50),
+      mid((run) => run.latencyUs.p99),
+      runs.reduce((sum, run) => sum + run.refused, 0),
+      runs.reduce((sum, run) => sum + run.errors, 0),
+      marked(runs),
+    ]
+  })
+  return table([head, ...rows])
+}
+
+/** How many times the CPU of one of ours the rival takes that takes least. */
+function bestOf(results: readonly RivalResult[]): string[] {
+  return ours.flatMap(({ name, comparedAt }) => {
+    const ranked = results
+      .filter(({ rival, inFlight }) => inFlight === comparedAt && !ours.some((one) => one.name === rival))
+      .map((result) => ({ rival: result.rival, times: timesOf(result, results, name) }))
+      .filter(({ times }) => Number.isFinite(times))
+      .sort((a, b) => a.times - b.times)
+    const [best] = ranked
+    return best === undefined
+      ? []
+      : [`${name}, ${comparedAt} in flight: the best rival, ${best.rival}, takes ${figure(best.times)} times the CPU`]
+  })
+}
+
+/** CPU a request, over that of one of ours with as many in flight: the median of the rounds' own ratios. */
+function timesOf({ inFlight, runs }: RivalResult, results: readonly RivalResult[], name: string): number {
+  const other = results.find((one) => one.rival === name && one.inFlight === inFlight)
+  return other === undefined ? NaN : median(runs.map(({ cpuUs }, i) => cpuUs / other.runs[i]!.cpuUs))
 }
