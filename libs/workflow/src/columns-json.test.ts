@@ -60,6 +60,11 @@ describe('columnsFromJson', () => {
     expect(columnsToJson(specs, inputs)).toEqual(good)
   })
 
+  it('takes a flat list of a shaped column, however long', () => {
+    const { rows } = columnsFromJson([spec('vector', 'f32', { shape: [4] })], { vector: new Array(400_000).fill(1) })
+    expect(rows).toBe(100_000)
+  })
+
   it('takes the shorter ways to write the same', () => {
     const same = {
       ...good,

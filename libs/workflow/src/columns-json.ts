@@ -129,7 +129,8 @@ function columnFromJson(spec: ColumnSpec, json: unknown): DenseArray | Strings {
     if (spec.shape.length > 0 && rows.length > 0 && rows.every((value) => !Array.isArray(value))) {
       if (rows.length % width !== 0)
         refuse(`${at}: ${rows.length} values are no whole rows; expected ${width} a row, ${describeColumn(spec)}`)
-      values.push(...rows)
+      // One by one: as arguments of one call so many would not fit the stack.
+      for (const value of rows) values.push(value)
     } else rows.forEach((value, row) => flatten(`${at}[${row}]`, spec, value, spec.shape, values))
   }
   const out = denseArray(spec.dtype as DenseDType, values.length)
