@@ -195,3 +195,50 @@ test('a lane that starts again has the rules in force', async () => {
   })
   expect(await answeredBy(served)).toEqual({ code: 'OK', version: 2, rules_version: 2 })
 })
+
+test('requests that came are explained by the rules of then, on each lane, and only to those who may', async () => {
+  const canary = (percent: number): object => ({
+    ...routed(1),
+    canaries: [{ id: 'c', objectives: ['delay'], workflow: 'delay@2', percent }],
+  })
+  const served = await serve(
+    { MILLRACE_ADMIN_TOKEN: 'sesame', MILLRACE_EXPLAIN_REQUESTS: '3' },
+    repository(canary(100)),
+  )
+  const bearing = { authorization: 'Bearer sesame' }
+  const post = async (path: string, body: object, headers: Record<string, string> = bearing) => {
+    const answer = await http(served.server.adminPort, 'POST', path, JSON.stringify(body), headers)
+    return [answer.status, JSON.parse(answer.body.toString('utf8')) as Explained] as const
+  }
+  interface Explained {
+    requests: { id: string; rules: { rule: string }[]; versions: object[]; [more: string]: unknown }[]
+  }
+  await served.json({ ...request, id: 1, context: { tenant: 'quality' } })
+  expect((await post('/v1/rules', { rules: canary(0) }))[0]).toBe(200)
+  await served.json({ ...request, id: 2, dry_run: true })
+  await served.json({ ...request, id: 3, objective: 'no such', subject: 12 })
+  const [status, { requests }] = await post('/v1/explain', { recent: {} })
+  expect(status).toBe(200)
+  expect(requests).toMatchObject([
+    { id: '3', objective: 'no such', subject: '12', rules_version: 2, decision: null },
+    { id: '2', rules_version: 2, decision: { version: 1, rule: 'default' } },
+    { id: '1', rules_version: 1, decision: { version: 2, rule: 'c' }, context: { tenant: 'quality' }, lane: 0 },
+  ])
+  expect(requests[2]!.rules).toMatchObject([{ rule: 'c', matched: true }, { rule: 'default' }])
+  expect(requests[2]!.versions).toMatchObject([
+    { workflow: 'delay', version: 2, lanes: [{ lane: 0, state: 'ready', pools: [{ pool: 'cpu', state: 'ready' }] }] },
+  ])
+  // The fourth takes the place of the first.
+  await served.json({ ...request, id: 4 })
+  const [gone, refusal] = await post('/v1/explain', { recent: { id: '1' } })
+  expect([gone, refusal]).toMatchObject([
+    404,
+    { message: expect.stringContaining('MILLRACE_EXPLAIN_REQUESTS') as string },
+  ])
+  expect(
+    (await post('/v1/explain', { recent: { subject: 'account-1', objective: 'delay' } }))[1].requests,
+  ).toHaveLength(2)
+  expect((await post('/v1/explain', { recent: { id: 7 } }))[0]).toBe(400)
+  expect((await post('/v1/explain', { recent: {} }, {}))[0]).toBe(401)
+  expect((await post('/v1/explain', { objective: 'delay' }, {}))[0]).toBe(200)
+})

@@ -307,6 +307,28 @@ describe('serve, score and rules', () => {
     expect(rules('rollback', 'two')).toMatchObject({ status: 2 })
   })
 
+  it('explains by the rules of the server: a request that may come, and those that came', () => {
+    const admin = /admin (http:\/\/[^/]+)/.exec(out)![1]!
+    const explain = (...args: string[]): ReturnType<typeof run> => run(['explain', ...args, '-u', admin])
+    const live = explain('-o', 'flight-delay', '-s', 'account-42', '--live')
+    expect(live.status).toBe(0)
+    expect(live.stdout).toMatch(/^flight-delay@\d by rule flight-delay-network, cell \w+\n/)
+    expect(live.stdout).toMatch(/^flight-delay@\d +lane 0 +ready +\d{4}-/m)
+    const request = { id: 77, objective: 'flight-delay', subject: 'ada', inputs: { hour: [9], distance: [400] } }
+    expect(run(['score', '-', '-u', url], { input: JSON.stringify(request) }).status).toBe(0)
+    const came = explain('--id', '77')
+    expect(came.status).toBe(0)
+    expect(came.stdout).toMatch(
+      /, rules version \d+: request 77, lane 0, flight-delay, subject ada\nflight-delay@\d by rule/,
+    )
+    expect(JSON.parse(explain('--recent', '-s', 'ada', '--json').stdout)).toMatchObject([{ id: '77', subject: 'ada' }])
+    const none = explain('--id', '78')
+    expect(none.status).toBe(1)
+    expect(none.stderr).toContain('MILLRACE_EXPLAIN_REQUESTS')
+    expect(explain('--id', '77', '-c', 'a=b').status).toBe(2)
+    expect(run(['rules', 'explain', '-o', 'flight-delay', '-s', 'ada', '-r', demo]).status).toBe(0)
+  })
+
   it('says no when a request is refused', () => {
     const { status, stdout } = run(['score', '-', '-u', url], {
       input: '[{"objective": "title-ranking"}, {"objective": "frob"}]',

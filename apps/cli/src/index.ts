@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '@millrace/server'
+import type { AdminOptions } from './ask-admin'
 import { benchEngines, type BenchEnginesOptions } from './bench-engines/bench-engines'
 import { benchSuite } from './bench-suite'
 import { check, type CheckOptions } from './check'
@@ -13,7 +14,6 @@ import { newWorkflow, type NewWorkflowOptions } from './new-workflow'
 import { Exit, paint, UsageError } from './output'
 import { addPlan } from './plan/commands'
 import { pools, type PoolsOptions } from './pools'
-import type { AdminOptions } from './ask-admin'
 import { restart } from './restart'
 import { diffRules, listRules, publishRules, rollbackRules, showRules, type PublishOptions } from './rules'
 import { score, type ScoreOptions } from './score'
@@ -78,24 +78,29 @@ export function main(argv: readonly string[]): void {
     .option('-m, --model <file>', 'an .onnx file, the model.json of a TFJS model, or the folder of a SavedModel')
     .option('-r, --repository <folder>', 'repository that it is written to; else MILLRACE_REPOSITORY')
     .action(async (name: string, options: NewWorkflowOptions) => exit(await newWorkflow(name, options)))
-  program
-    .command('explain')
-    .description('which rule decides for a request, and why each other one does not')
-    .argument('[file]', 'a request in the JSON twin; - for stdin')
-    .option('-o, --objective <name>', 'instead of a file, or over its own')
-    .option('-s, --subject <id>', 'who experiments allocate by')
-    .option('-c, --context <name=value...>', 'attributes of the context')
-    .option('--override <what>', 'asks for a version, price@2, or a cell, treatment or experiment/treatment')
-    .option('--at <time>', 'as the rules decide then, such as 2026-11-24T09:00:00Z')
-    .option(...repository)
-    .option(...json)
-    .action(async (file: string | undefined, options: ExplainOptions) => exit(await explain(file, options)))
   const rules = program
     .command('rules')
     .description('the rules of a server, while it serves (MILLRACE_ADMIN_TOKEN is sent where it is set)')
   const admin = ['-u, --url <url>', 'admin port of the server', 'http://127.0.0.1:8081'] as const
   const author = ['--author <name>', 'who; the name of this user unless said'] as const
   const note = ['--note <text>', 'why'] as const
+  for (const parent of [program, rules])
+    parent
+      .command('explain')
+      .description('which rule decides for a request, and why each other one does not')
+      .argument('[file]', 'a request in the JSON twin; - for stdin')
+      .option('-o, --objective <name>', 'instead of a file, or over its own')
+      .option('-s, --subject <id>', 'who experiments allocate by')
+      .option('-c, --context <name=value...>', 'attributes of the context')
+      .option('--override <what>', 'asks for a version, price@2, or a cell, treatment or experiment/treatment')
+      .option('--at <time>', 'as the rules decide then, such as 2026-11-24T09:00:00Z')
+      .option('--live', 'by the rules of a server that runs, with the states of the versions on its lanes')
+      .option('--id <id>', 'requests with this id that a server remembers, as they were decided')
+      .option('--recent', 'the last requests that a server remembers, of --subject and --objective where given')
+      .option(...repository)
+      .option(...admin)
+      .option(...json)
+      .action(async (file: string | undefined, options: ExplainOptions) => exit(await explain(file, options)))
   rules
     .command('publish')
     .description('put the rules of a file in force, or say everything that is wrong with them')

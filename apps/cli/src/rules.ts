@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os'
 import { createTwoFilesPatch } from 'diff'
 import { importDefault } from '@millrace/workflow'
-import { askAdmin as ask, type AdminOptions } from './ask-admin'
+import { askAdmin, type AdminOptions } from './ask-admin'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
@@ -34,12 +34,12 @@ export async function publishRules(file: string, options: PublishOptions): Promi
   const rules = /\.[cm]?[jt]s$/.test(file) ? await importDefault(file) : readRequest(file)
   const { author = userName(), note = '', check } = options
   if (check === true) {
-    await ask(options, 'POST', '/v1/rules', { rules, check })
+    await askAdmin(options, 'POST', '/v1/rules', { rules, check })
     if (options.json === true) printJson({ good: true })
     else print(`${file} is good; nothing was changed`)
     return Exit.good
   }
-  return showEntry((await ask(options, 'POST', '/v1/rules', { rules, author, note })) as PutEntry, options)
+  return showEntry((await askAdmin(options, 'POST', '/v1/rules', { rules, author, note })) as PutEntry, options)
 }
 
 /** Puts an earlier version in force again. */
@@ -50,13 +50,13 @@ export async function rollbackRules(version: string | undefined, options: Publis
     ...(note === undefined ? {} : { note }),
     ...(version === undefined ? {} : { version: numbered(version) }),
   }
-  return showEntry((await ask(options, 'POST', '/v1/rules/rollback', body)) as PutEntry, options)
+  return showEntry((await askAdmin(options, 'POST', '/v1/rules/rollback', body)) as PutEntry, options)
 }
 
 /** Every version, newest first, and the lanes that are not at the first of them; exit 1 when one is not. */
 export async function listRules(options: AdminOptions): Promise<number> {
-  const entries = (await ask(options, 'GET', '/v1/rules/versions')) as Entry[]
-  const inForce = (await ask(options, 'GET', '/v1/rules')) as InForce
+  const entries = (await askAdmin(options, 'GET', '/v1/rules/versions')) as Entry[]
+  const inForce = (await askAdmin(options, 'GET', '/v1/rules')) as InForce
   const lagging = inForce.lanes.filter(({ version }) => version !== inForce.version)
   if (options.json === true) printJson({ in_force: inForce.version, lanes: inForce.lanes, versions: entries })
   else {
@@ -95,8 +95,9 @@ export async function diffRules(from: string, to: string | undefined, options: A
 }
 
 async function versionOf(version: string | undefined, options: AdminOptions): Promise<WholeEntry> {
-  const wanted = version === undefined ? ((await ask(options, 'GET', '/v1/rules')) as Entry).version : numbered(version)
-  return (await ask(options, 'GET', `/v1/rules/versions/${wanted}`)) as WholeEntry
+  const wanted =
+    version === undefined ? ((await askAdmin(options, 'GET', '/v1/rules')) as Entry).version : numbered(version)
+  return (await askAdmin(options, 'GET', `/v1/rules/versions/${wanted}`)) as WholeEntry
 }
 
 function showEntry(entry: PutEntry, { json }: AdminOptions): number {

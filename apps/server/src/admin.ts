@@ -7,6 +7,7 @@ import { Code, codeOf, Refusal } from '@millrace/base'
 import { httpStatus, parseJson } from '@millrace/wire'
 import { askNobody } from './allocator'
 import type { Config } from './config'
+import { asksForRecent, explainLive } from './explain-live'
 import { httpLimits, isPlain } from './http-limits'
 import type { Lifecycle } from './lifecycle'
 import type { Log } from './log'
@@ -40,7 +41,7 @@ export interface Desk {
 type Route = (desk: Desk, req: IncomingMessage) => Promise<Answer> | Answer
 
 const routes: Readonly<Record<string, Route>> = {
-  'GET /metrics': async ({ supervisor }) => {
+  'GET /metrics': async ({ supervisor, publisher }) => {
     const answered = await supervisor.snapshots('scrape')
     const counted = sumOf(supervisor.retired, supervisor.lastSnapshots)
     const body = await metricsPage(
@@ -50,6 +51,7 @@ const routes: Readonly<Record<string, Route>> = {
       supervisor.restarts,
       supervisor.gpus,
       supervisor.tenantNames,
+      publisher.current.version,
     )
     return { status: 200, contentType: metricsContentType, body }
   },
@@ -96,10 +98,12 @@ const routes: Readonly<Record<string, Route>> = {
     return put(desk, () => publisher.rollback(lifecycle, version, author, note))
   },
   'POST /v1/restart': async ({ supervisor }) => ({ status: 200, body: { lanes: await supervisor.restartAll() } }),
-  'POST /v1/explain': async ({ supervisor }, req) => ({
-    status: 200,
-    body: await supervisor.askAny('explain', parseJson(await bodyOf(req))),
-  }),
+  'POST /v1/explain': async (desk, req) => {
+    const json = parseJson(await bodyOf(req))
+    // What callers sent is not for everybody.
+    if (asksForRecent(json)) mustBear(req, desk.supervisor.config.adminToken)
+    return { status: 200, body: await explainLive(desk, json) }
+  },
 }
 
 const made = { author: z.string().max(200).optional(), note: z.string().max(2000).optional() }
@@ -168,13 +172,17 @@ async function answer(desk: Desk, req: IncomingMessage, token: string): Promise<
   if (req.headers.origin !== undefined)
     throw new Refusal(Code.PERMISSION_DENIED, 'origin: pages in browsers ask nothing here')
   const changes = req.method !== 'GET' && (path.startsWith('/v1/rules') || path === '/v1/restart')
-  if (changes && !bears(req, token))
-    throw new Refusal(Code.UNAUTHENTICATED, 'send the admin token: Authorization: Bearer <MILLRACE_ADMIN_TOKEN>')
+  if (changes) mustBear(req, token)
   return route(desk, req)
 }
 
 function pathOf(req: IncomingMessage): string {
   return (req.url ?? '').split('?')[0]!
+}
+
+function mustBear(req: IncomingMessage, token: string): void {
+  if (!bears(req, token))
+    throw new Refusal(Code.UNAUTHENTICATED, 'send the admin token: Authorization: Bearer <MILLRACE_ADMIN_TOKEN>')
 }
 
 /** Hashed first: the comparison takes as long for every token. */

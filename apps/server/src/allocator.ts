@@ -100,10 +100,12 @@ export class Allocator implements CellSource {
     return this.whyNot() === null ? NoCell.UNKNOWN : NoCell.FAILED
   }
 
-  /** Counts the request that was looked up last, if it asked for a cell. */
-  count(): void {
+  /** Counts the request that was looked up last, if it asked for a cell, and says how it came by it. */
+  count(): AllocationResult {
+    const result = allocationResults[this.last]!
     this.counts[this.last]!++
     this.last = 0
+    return result
   }
 
   /** Has the request that was looked up just now, of `bytes` bytes, go on by `resume` when its subject's cells are known. */

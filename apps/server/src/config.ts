@@ -59,6 +59,7 @@ export interface Config {
   oversubscribe: 'no' | 'yes'
   transport: 'auto' | 'uws' | 'node'
   logLevel: string
+  explainRequests: number
   metricsTenantsMax: number
   pools: PoolConfig[]
   /** Who sits where on this machine. */
@@ -210,6 +211,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     oversubscribe,
     transport: raw('MILLRACE_TRANSPORT') as Config['transport'],
     logLevel: str('LOG_LEVEL'),
+    explainRequests: num('EXPLAIN_REQUESTS'),
     metricsTenantsMax: num('METRICS_TENANTS_MAX'),
     pools,
     seating,

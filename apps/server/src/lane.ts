@@ -18,6 +18,7 @@ import { Loader } from './loader'
 import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
+import type { RecentQuery, RecentRequest } from './recent-requests'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
@@ -235,6 +236,11 @@ export class Lane {
     const label = `${decision.workflow}@${decision.version}`
     const ready = versions.some((version) => version.label === label && version.ready)
     return { ...explained, decision: { ...decision, ready }, rules_version: table.version }
+  }
+
+  /** The requests that came last, of those that are asked for. */
+  recent(query: RecentQuery): { lane: number; requests: RecentRequest[] } {
+    return { lane: this.parts.index, requests: this.parts.road.router.recent.find(query) }
   }
 
   private route(routed: Routed): void {

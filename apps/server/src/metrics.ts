@@ -15,6 +15,7 @@ export const metricsContentType = Registry.PROMETHEUS_CONTENT_TYPE
  * The metrics page. Requests and latencies are sums over lanes, those that are gone included.
  *
  * @param answered snapshots of the lanes that answer now
+ * @param rulesVersion in force; lanes that have another lag
  * @param counted everything that only ever grows, of every lane that there was
  */
 export async function metricsPage(
@@ -24,6 +25,7 @@ export async function metricsPage(
   restarts: readonly number[],
   gpus: readonly GpuFigures[],
   tenantNames: TenantNames,
+  rulesVersion: number,
 ): Promise<string> {
   const registry = new Registry()
 
@@ -149,6 +151,7 @@ export async function metricsPage(
     ['lane', 'pool', 'workflow', 'version', 'state'],
   )
   const rules = gauge('millrace_rules_version', 'Version of the rules that decide.', ['lane'])
+  gauge('millrace_rules_version_in_force', 'Version of the rules that lanes should have.', []).set(rulesVersion)
   for (const snapshot of answered) {
     const { lane } = snapshot
     up.set({ lane }, 1)

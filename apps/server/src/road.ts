@@ -1,6 +1,6 @@
 import { Code, systemClock, type Arena, type Clock } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
-import { lookUp, NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
+import { NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
 import {
   contextOf,
   copyContext,
@@ -18,8 +18,6 @@ import {
 import { noAllocator, type Allocator } from './allocator'
 import { Answers } from './answers'
 import { Calls } from './calls'
-import { complete } from './complete'
-import { Decisions } from './decisions'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
@@ -39,6 +37,7 @@ import {
   unknownObjective,
 } from './refusals'
 import type { Refused } from './refused'
+import { decisionRefused, Router } from './router'
 import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
 import type { Routed, Versions } from './versions'
@@ -46,8 +45,6 @@ import type { Routed, Versions } from './versions'
 const sweepMs = 50
 /** Turns of the event loop that bring requests before those are dispatched. */
 const turnsMax = 4
-/** What `route` says where the decision that a request bears is refused; beside `NoRoute`. */
-const decisionRefused = -3
 
 export interface RoadOptions {
   readonly config: Config
@@ -71,16 +68,14 @@ export class Road implements BatchOwner {
   readonly answers: Answers
   readonly counts = new AnswerCounts()
   readonly tenants: TenantCounts
+  readonly router: Router
   /** No new work: the lane drains. */
   draining = false
-  private readonly allocator: Allocator
   private readonly dispatcher: Dispatcher
   private readonly words: Uint32Array
   private readonly view = new RequestView()
   private readonly matched = new Matched()
-  private readonly decisions: Decisions
   private readonly identity: Identity
-  private refusal: Refused | null = null
   private readonly clock: Clock
   private readonly stopSweeping: () => void
   /** The clock is read once for all that one turn of the event loop brings. */
@@ -99,10 +94,9 @@ export class Road implements BatchOwner {
     this.tenants = new TenantCounts(config.metricsTenantsMax)
     this.identity = new Identity(this.tenants)
     const mapping = new Mapping(routed, this.counts)
-    this.allocator = options.allocator ?? noAllocator(clock)
-    this.allocator.ask(routed.table.asked.map(({ experiment }) => experiment))
+    this.router = new Router(config, options.allocator ?? noAllocator(clock), clock, sweepMs)
+    this.router.map(mapping)
     this.answers = new Answers(this.calls, arena, versions, this.counts, this.tenants, mapping)
-    this.decisions = new Decisions(config.decisionKey, config.decisionSeconds, () => clock.nowMs())
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, clock, () => this.dispatch())
     this.stopSweeping = clock.every(sweepMs, () => this.sweep())
@@ -118,24 +112,37 @@ export class Road implements BatchOwner {
    */
   serve(caller: Caller, item: number, buffer: ArrayBufferLike, base: number, length: number, dryRun: boolean): boolean {
     const { view } = this
-    if (verifyRequest(buffer, base, length, view)) this.serveVerified(caller, item, dryRun)
+    if (verifyRequest(buffer, base, length, view)) this.serveVerified(caller, item, buffer, base, length, dryRun)
     else if (view.isList) return false
     else this.atOnce(caller, item, -1, Code.INVALID_ARGUMENT, describeFault(view))
     return true
   }
 
   /** Serves what the view holds. */
-  private serveVerified(caller: Caller, item: number, dryRun: boolean): void {
+  private serveVerified(
+    caller: Caller,
+    item: number,
+    buffer: ArrayBufferLike,
+    base: number,
+    length: number,
+    dryRun: boolean,
+  ): void {
     const { view, matched, calls } = this
     const { config } = this.options
     const { mapping } = this
     const stranger = this.identity.check(view, caller.party.who)
     if (stranger !== null) return this.atOnce(caller, item, -1, stranger.code, stranger.message)
-    const route = this.route()
-    if (route === NoRoute.WAITS) return this.wait(caller, item, dryRun)
-    this.allocator.count()
+    const route = this.router.route(view, mapping)
+    if (route === NoRoute.WAITS) {
+      const copy = new Uint8Array(buffer, base, length).slice().buffer
+      return this.whenAllocated(length, () => this.serve(caller, item, copy, 0, length, dryRun))
+    }
+    this.router.count(view, mapping, route)
     if (route === NoRoute.REFUSED) return this.refuseOverride(caller, item)
-    if (route === decisionRefused) return this.atOnce(caller, item, -1, this.refusal!.code, this.refusal!.message)
+    if (route === decisionRefused) {
+      const { code, message } = this.router.refusal!
+      return this.atOnce(caller, item, -1, code, message)
+    }
     if (route < 0)
       return this.atOnce(caller, item, -1, Code.NOT_FOUND, unknownObjective(view, mapping.table.objectives))
     if (this.draining)
@@ -185,25 +192,25 @@ export class Road implements BatchOwner {
   /** From here on requests are decided by other rules; those that are under way keep what decided them. */
   map(routed: Routed): void {
     this.answers.mapping = new Mapping(routed, this.counts)
-    this.allocator.ask(routed.table.asked.map(({ experiment }) => experiment))
+    this.router.map(this.mapping)
   }
 
   /** The route that a message would take, or less than 0; for those who must know the signature before they can ask. */
   routeOf(message: Uint8Array, who: Principal): number {
     const { view } = this
     if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, view)) return -1
-    return this.identity.check(view, who) === null ? this.route() : -1
+    return this.identity.check(view, who) === null ? this.router.route(view, this.mapping) : -1
   }
 
   /** Requests that are accepted and not answered. */
   get waiting(): number {
-    return this.calls.waiting + this.allocator.waiting
+    return this.calls.waiting + this.router.allocator.waiting
   }
 
   /** Has `serve` called, for the request of `bytes` bytes that the view holds, when its subject's cells are known. */
   whenAllocated(bytes: number, serve: () => void): void {
     const received = this.tick()
-    this.allocator.wait(this.view, bytes, () => {
+    this.router.allocator.wait(this.view, bytes, () => {
       this.receivedUs = received
       serve()
       this.receivedUs = 0
@@ -259,28 +266,6 @@ export class Road implements BatchOwner {
   /** The rules in force. */
   private get mapping(): Mapping {
     return this.answers.mapping
-  }
-
-  /** Looks the verified request up, or takes the decision that it bears where that still holds. */
-  private route(): number {
-    const { view, mapping } = this
-    complete(view)
-    const { allocator } = this
-    if (view.decisionLength === 0) return lookUp(mapping.table, view, allocator)
-    const decided = view.overrideKind === 0 ? this.decisions.accept(view, mapping) : decisionAndOverride
-    if (typeof decided === 'number') return this.isReady(decided) ? decided : lookUp(mapping.table, view, allocator)
-    this.refusal = decided
-    return decisionRefused
-  }
-
-  private isReady(route: number): boolean {
-    return route >= 0 && (this.mapping.versions[route]!.served?.limits.length ?? 0) > 0
-  }
-
-  /** Keeps a copy of the request until its subject's cells are known. */
-  private wait(caller: Caller, item: number, dryRun: boolean): void {
-    const { buffer, byteLength } = this.view.words.slice()
-    this.whenAllocated(byteLength, () => this.serve(caller, item, buffer, 0, byteLength, dryRun))
   }
 
   /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */
@@ -391,6 +376,7 @@ export class Road implements BatchOwner {
 
   /** Answers, at their deadline, calls whose batch has not come back, and lets go of those whose caller is gone. */
   private sweep(): void {
+    this.router.recent.refill()
     if (this.calls.used === 0) return
     this.nowUs = this.clock.nowUs()
     this.answers.expireAll(this.nowUs)
@@ -417,7 +403,7 @@ export class Road implements BatchOwner {
     return this.tenants.of(words, tenantBegin, tenantLength)
   }
 
-  /** Answers what would answer. A decision is not made of another one: it would hold for ever. */
+  /** Answers what would answer. */
   private resolve(caller: Caller, item: number, route: number): void {
     const { view, mapping } = this
     const { who } = caller.party
@@ -426,8 +412,7 @@ export class Road implements BatchOwner {
       return this.atOnce(caller, item, route, code, message)
     }
     const { workflow, version } = mapping.table.routes[route]!
-    const decision = view.decisionLength > 0 ? null : this.decisions.sign(view, mapping, route)
-    const resolved = { routingKey: routingKey(workflow, version), decision }
+    const resolved = { routingKey: routingKey(workflow, version), decision: this.router.sign(view, mapping, route) }
     this.atOnce(caller, item, route, Code.OK, '', resolved)
   }
 
@@ -443,9 +428,4 @@ export class Road implements BatchOwner {
       )
     this.atOnce(caller, item, -1, code, isThere ? message : `${message}; this server has no such version`)
   }
-}
-
-const decisionAndOverride: Refused = {
-  code: Code.INVALID_ARGUMENT,
-  message: 'decision: the request has an override too; give one of them',
 }
