@@ -36,7 +36,6 @@ import {
   tooManyRows,
   unknownObjective,
 } from './refusals'
-import type { Refused } from './refused'
 import { decisionRefused, Router } from './router'
 import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
