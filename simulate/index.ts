@@ -1,10 +1,13 @@
 import { Command, InvalidArgumentError } from 'commander'
+import { hunt, roadMutants } from './mutants'
 import { simulateRoad } from './road/simulate'
 import { runSeeds, tellSeed, type Failure, type Simulation } from './seeds'
 import { Tally, Violation } from './story'
 
 /** What can be simulated. */
 const simulations: Readonly<Record<string, Simulation>> = { road: simulateRoad }
+/** Seeds in which a known bug must be found. */
+const huntedMax = 300
 
 interface Options {
   readonly seed?: number
@@ -24,7 +27,11 @@ new Command('npm run simulate --')
     'Simulates what is served without sockets, threads or waiting: each seed is another load with its own accidents.\n' +
       'Runs until a seed breaks what must hold, and then tells what happened in it.',
   )
-  .argument('[what]', `what is simulated: ${Object.keys(simulations).join(', ')}`, 'road')
+  .argument(
+    '[what]',
+    `${Object.keys(simulations).join(', ')}; or mutants: known bugs, each of which must be found`,
+    'road',
+  )
   .option('--seed <n>', 'replay this seed alone, with its story', whole)
   .option('--from <n>', 'the first seed', whole, Date.now() % 1_000_000_000)
   .option('--seeds <n>', 'how many; else until one fails', whole, Infinity)
@@ -33,6 +40,7 @@ new Command('npm run simulate --')
   .addHelpText('after', '\nExit codes: 0 all seeds passed, 1 one failed, 2 wrong usage.')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .action((what: string, options: Options, command: Command) => {
+    if (what === 'mutants') return huntAll(Math.min(options.seeds, huntedMax))
     const simulation = simulations[what]
     if (simulation === undefined) command.error(`there is no simulation '${what}'`)
     else simulate(what, simulation, options)
@@ -59,6 +67,18 @@ function simulate(what: string, simulation: Simulation, { seed, from, seeds, lin
   }
   if (seed === undefined) console.log(table(tally))
   console.log(seed === undefined ? `${seeds} seeds from ${from} on passed` : `seed ${seed} passed`)
+}
+
+/** Says in which seed each known bug was found. */
+function huntAll(seeds: number): void {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- compiled anew, with the bug in it
+  const road = (): Simulation => (require('./road/simulate') as typeof import('./road/simulate')).simulateRoad
+  for (const mutant of roadMutants) {
+    const found = hunt(mutant, road, seeds)
+    if (found === null) process.exitCode = 1
+    const by = found === null ? `NOT FOUND in ${seeds} seeds` : `seed ${found.seed}: ${found.message.slice(0, 100)}`
+    console.log(`${mutant.what}\n    ${by}`)
+  }
 }
 
 function told(what: string, { seed, error, story }: Failure, lines: number): string {

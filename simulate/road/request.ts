@@ -20,6 +20,14 @@ export interface Asked {
   readonly inputs: readonly ColumnSpec[]
 }
 
+/** How the requests of a seed are. */
+export interface Habits {
+  /** They give little time. */
+  readonly hasty: boolean
+  /** Share of those whose strings and lists are long. */
+  readonly long: number
+}
+
 /** A request, what is due to it, and what became of it. */
 export interface Request {
   readonly serial: number
@@ -73,10 +81,10 @@ export function randomRequest(
   serial: number,
   id: bigint,
   connection: Connection,
-  hasty: boolean,
+  { hasty, long: longShare }: Habits,
 ): Request {
   const { objective } = asked
-  const long = chance.holds(0.05)
+  const long = chance.holds(longShare)
   const rows = long ? chance.whole(1, 12) : rowsOf(chance)
   const values = randomValues(chance, asked.inputs, serial, rows, long)
   const context = randomContext(chance)

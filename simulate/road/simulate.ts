@@ -4,7 +4,7 @@ import { Violation, type Story, type Tally } from '../story'
 import { faultOf } from './checks'
 import { SimulatedPost, SimulatedSocket, type Connection } from './connection'
 import { lateUsMax, SimulatedLane } from './lane'
-import { nameOf, randomRequest, type Answer, type Request } from './request'
+import { nameOf, randomRequest, type Answer, type Habits, type Request } from './request'
 import { World } from './world'
 
 /** Requests of one seed. */
@@ -25,8 +25,7 @@ class RoadSimulation {
   private posts: SimulatedPost[] = []
   /** Sent over connections that are open, not answered. */
   private readonly waiting = new Set<Request>()
-  /** Requests give little time. */
-  private readonly hasty: boolean
+  private readonly habits: Habits
   /** Microseconds between messages, in the mean; messages that come together, at most. */
   private readonly gapUs: number
   private readonly burst: number
@@ -41,7 +40,7 @@ class RoadSimulation {
   constructor(private readonly world: World) {
     const { chance, clock } = world
     const lane = (this.lane = new SimulatedLane(world))
-    this.hasty = chance.holds(0.4)
+    this.habits = { hasty: chance.holds(0.4), long: chance.pick([0.02, 0.02, 0.5]) }
     this.gapUs = chance.spread(50, 20_000)
     this.burst = chance.whole(1, 12)
     this.watchServe()
@@ -129,7 +128,7 @@ class RoadSimulation {
       const serial = requests.length
       // Nobody forbids a client to use an id again.
       const id = BigInt(chance.holds(0.1) ? chance.whole(0, 3) : 1000 + serial)
-      const request = randomRequest(chance, this.lane.randomAsked(), serial, id, connection, this.hasty)
+      const request = randomRequest(chance, this.lane.randomAsked(), serial, id, connection, this.habits)
       requests.push(request)
       return request
     })
