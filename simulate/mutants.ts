@@ -135,13 +135,13 @@ export function hunt(mutant: Mutant, load: () => Simulation, count: number): Fou
 }
 
 interface Compiling {
-  _compile(this: unknown, content: string, file: string): unknown
+  _compile: (this: unknown, content: string, file: string) => unknown
 }
 
 /** What `load` requires, compiled anew with the bug in it. */
 function changed({ what, file, find, replace }: Mutant, load: () => Simulation): Simulation {
   const modules = Module.prototype as unknown as Compiling
-  const compile = modules._compile
+  const { _compile: compile } = modules
   let times = 0
   modules._compile = function (content, path) {
     if (relative(root, path).split(sep).join('/') !== file) return compile.call(this, content, path)

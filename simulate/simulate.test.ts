@@ -26,6 +26,7 @@ test('road: whatever happens, each request is answered once, rightly and in time
     expect.arrayContaining([
       'OK',
       'DEADLINE_EXCEEDED',
+      'DEADLINE_EXCEEDED (predicted)',
       'INTERNAL',
       'INTERNAL (MILLRACE_SLAB_STRING_BYTES)',
       'INVALID_ARGUMENT (MILLRACE_REQUEST_ROWS_MAX)',

@@ -294,5 +294,6 @@ class RoadSimulation {
 
 function kindOf({ code, message }: ReplyMessage): string {
   const limit = /MILLRACE_\w+/.exec(message)?.[0]
+  if (message.includes('may take')) return `${code} (predicted)`
   return limit === undefined ? code : `${code} (${limit})`
 }
