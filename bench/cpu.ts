@@ -14,6 +14,12 @@ export function cpuUs(pid: number): number {
   return total
 }
 
+/** CPU time that all programs of the machine used, microseconds, to the clock tick of 10 ms (`/proc/stat`). */
+export function busyUs(): number {
+  const [, user, nice, system, , , irq, softirq] = read('/proc/stat')!.split('\n')[0]!.split(/ +/).map(Number)
+  return (user! + nice! + system! + irq! + softirq!) * 10_000
+}
+
 /** Resident memory of a process and of every process under it, bytes. */
 export function rssBytes(pid: number): number {
   let total = 0

@@ -5,6 +5,7 @@ import { heap } from './road/heap'
 import { latency } from './road/latency'
 import { memory } from './road/memory'
 import { road } from './road/road'
+import { planSuite } from './plan/validate'
 import { rival } from './rival/bench'
 import { scale } from './scale/scale'
 import { benchStage, stageTable } from './stage/stage'
@@ -44,6 +45,7 @@ export const suites: readonly Suite[] = [
   workloadSuite,
   scale,
   rival,
+  planSuite,
   heap,
   memory,
 ]

@@ -22,26 +22,34 @@ export const ranking: Workload = {
   },
 }
 
-/** Everything that the demo serves, as a home page would ask for it: mostly flights, then rankings, and few sentences. */
-export const demoMix: Workload = {
-  name: 'demo',
-  about: "the demo's networks: flight delays 80 %, rankings of 200 titles 15 %, sentences 5 %",
-  prepare: async (folder) => {
-    const titles = await titlesOfDemo()
-    const random = seededRandom(4)
-    const sentences = existsSync(join(demo, 'workflows/sentence-embedding/1/dist/model.json'))
-    const requests = Array.from({ length: requestsOfTraffic }, (_, i) => {
-      const drawn = random()
-      if (drawn < 0.15) return rankingRequest(i, titles, random)
-      if (drawn < 0.2 && sentences) return sentenceRequest(i, random)
-      return flightRequest(i, random)
-    })
-    return { env: demoEnv, traffic: writeTraffic(folder, requests) }
-  },
-}
-
 /** On the engines that are there without an installation. */
 const demoEnv = { MILLRACE_REPOSITORY: demo, MILLRACE_POOL_CPU_ENGINES: 'tfjs,onnxruntime' }
+
+/** Everything that the demo serves, as a home page would ask for it: mostly flights, then rankings, and few sentences. */
+export const demoMix = demoOf('demo', { flight: 0.8, ranking: 0.15, sentence: 0.05 })
+
+/** Some of what the demo serves; sentences are flights where their network is not there. */
+export function demoOf(name: string, shares: { flight: number; ranking: number; sentence?: number }): Workload {
+  const percent = (share: number): string => `${Math.round(100 * share)} %`
+  const { flight, ranking, sentence = 0 } = shares
+  const about = `the demo's networks: flight delays ${percent(flight)}, rankings of ${titlesOfRequest} titles ${percent(ranking)}`
+  return {
+    name,
+    about: sentence === 0 ? about : `${about}, sentences ${percent(sentence)}`,
+    prepare: async (folder) => {
+      const titles = await titlesOfDemo()
+      const random = seededRandom(4)
+      const sentences = existsSync(join(demo, 'workflows/sentence-embedding/1/dist/model.json'))
+      const requests = Array.from({ length: requestsOfTraffic }, (_, i) => {
+        const drawn = random()
+        if (drawn < ranking) return rankingRequest(i, titles, random)
+        if (drawn < ranking + sentence && sentences) return sentenceRequest(i, random)
+        return flightRequest(i, random)
+      })
+      return { env: demoEnv, traffic: writeTraffic(folder, requests) }
+    },
+  }
+}
 
 function rankingRequest(i: number, titles: readonly string[], random: () => number): RequestMessage {
   const asked = Array.from({ length: titlesOfRequest }, () => titles[Math.floor(random() * titles.length)]!)
