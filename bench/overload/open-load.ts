@@ -70,8 +70,8 @@ export async function runOpenLoad(options: OpenLoadOptions, begin: (phase: numbe
   )
   /** By id; taken away with its answer. */
   const waiting = new Map<number, { readonly dueMs: number; readonly counts: PhaseCounts; readonly bulk: number }>()
-  let failure: Error | null = null
-  const failed = (error: Error): void => void (failure ??= error)
+  const failures: Error[] = []
+  const failed = (error: Error): void => void failures.push(error)
   const answered = (_: Connection, id: number, code: number, nowMs: number): void => {
     const one = waiting.get(id)
     if (one === undefined) return failed(new Error(`request ${id} was answered twice, or was never sent`))
@@ -103,9 +103,10 @@ export async function runOpenLoad(options: OpenLoadOptions, begin: (phase: numbe
   }
   begin(options.phases.length)
   const end = performance.now() + deadlineUs / 1000 + 5000
-  while (waiting.size > 0 && failure === null && performance.now() < end) await sleep(10)
+  while (waiting.size > 0 && failures.length === 0 && performance.now() < end) await sleep(10)
   for (const connection of connections) connection.close()
-  if (failure !== null) throw failure
+  const [failure] = failures
+  if (failure !== undefined) throw failure
   if (waiting.size > 0) throw new Error(`${waiting.size} requests were not answered`)
   return results.map((counts) => counts.result())
 }

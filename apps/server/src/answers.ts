@@ -5,6 +5,7 @@ import { CallState, type Calls } from './calls'
 import type { Caller } from './caller'
 import type { AnswerCounts, Mapping } from './mapping'
 import { PartialReply } from './partial-reply'
+import { batchTimedOut } from './refusals'
 import { RefusalTemplates } from './refusal-templates'
 import type { ServedVersion } from './served-version'
 import { noTenant, type TenantCounts } from './tenant-counts'
@@ -121,6 +122,15 @@ export class Answers {
   leaveOut(batch: Batch, nowUs: number): void {
     this.nowUs = nowUs
     followLeftOut(batch, this.leftOut)
+  }
+
+  /** Answers the callers of a batch that runs for too long; its slab comes back when its thread is done or gone. */
+  timedOut(batch: Batch, nowUs: number): void {
+    this.nowUs = nowUs
+    const message = batchTimedOut(this.versions.of(batch).label, nowUs - batch.takenUs)
+    for (let r = 0; r < batch.requests; r++)
+      if (this.calls.state[batch.call[r]!] === CallState.waiting)
+        this.fail(batch.call[r]!, Code.DEADLINE_EXCEEDED, message)
   }
 
   /** Answers calls whose deadline is over before their batch is back, and lets go of those whose caller is gone. */

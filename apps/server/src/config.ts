@@ -71,6 +71,8 @@ export interface Config {
   /** Bytes a row's strings are given in a slab. */
   slabStringBytes: number
   batchRowsMax: number
+  /** Longest run of a batch. */
+  batchTimeoutMs: number
   queueRowsMax: number
   requestBytesMax: number
   requestRowsMax: number
@@ -220,6 +222,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     slabBytesMax: num('SLAB_BYTES_MAX'),
     slabStringBytes: num('SLAB_STRING_BYTES'),
     batchRowsMax: num('BATCH_ROWS_MAX'),
+    batchTimeoutMs: num('BATCH_TIMEOUT_MS'),
     queueRowsMax: num('QUEUE_ROWS_MAX'),
     requestBytesMax: num('REQUEST_BYTES_MAX'),
     requestRowsMax: num('REQUEST_ROWS_MAX'),

@@ -9,7 +9,7 @@ import {
   type PoolThread,
   type Seats,
 } from '@millrace/pool'
-import type { DescribeTask, ThreadDescription, WorkerData } from '@millrace/worker'
+import type { DescribeTask, RunTask, ThreadDescription, WorkerData } from '@millrace/worker'
 import type { Config, PoolConfig } from './config'
 import type { Log } from './log'
 
@@ -28,6 +28,8 @@ export interface LanePoolEvents {
   readonly prepare: (thread: PoolThread) => Promise<void>
   /** Threads were lost or replaced. */
   readonly changed: () => void
+  /** A batch runs for too long. */
+  readonly timedOut: (task: RunTask) => void
   /** Threads take batches that did not. */
   readonly freed: () => void
 }
@@ -36,10 +38,10 @@ export interface LanePoolEvents {
 export function openPool(
   p: number,
   lane: number,
-  { pools, seating, repository, facts, factsTimeoutMs, startTimeoutMs }: Config,
+  { pools, seating, repository, facts, factsTimeoutMs, startTimeoutMs, batchTimeoutMs }: Config,
   arena: Arena,
   log: Log,
-  { prepare, changed, freed }: LanePoolEvents,
+  { prepare, changed, timedOut, freed }: LanePoolEvents,
 ): LanePool {
   const config = pools[p]!
   const seats = makeSeats(seating.lanes[lane]!.pools[p]!)
@@ -66,6 +68,17 @@ export function openPool(
   })
   // Whoever opens the pool awaits it.
   start.catch(() => undefined)
+  // A lane all of whose threads are lost answers nobody: it drains, and its supervisor starts another.
+  const giveUpWhenNoneServes = (): void => {
+    setTimeout(() => {
+      if (pool.serving > 0 || replacing !== undefined) return
+      log.fatal(
+        { pool: config.name },
+        `every thread of pool ${config.name} is in native code; the lane drains and ends`,
+      )
+      process.kill(process.pid, 'SIGTERM')
+    }, batchTimeoutMs).unref()
+  }
   const pool = new Pool({
     name: config.name,
     workerFile: require.resolve('@millrace/worker'),
@@ -73,6 +86,23 @@ export function openPool(
     threads: config.threads,
     batchesPerThread: config.inFlight,
     seats,
+    batchTimeoutMs,
+    onTimeout: (task, ended) => {
+      timedOut(task as RunTask)
+      if (ended) return
+      const left = pool.serving - 1
+      const fields = { pool: config.name, left }
+      log.error(
+        fields,
+        `a batch of pool ${config.name} is in native code for more than ${batchTimeoutMs} ms (MILLRACE_BATCH_TIMEOUT_MS), ` +
+          `which cannot be ended: its thread gets no more until it is back; ${left} are left`,
+      )
+      giveUpWhenNoneServes()
+    },
+    onBack: () => {
+      log.info({ pool: config.name }, `a thread of pool ${config.name} is back from native code`)
+      changed()
+    },
     prepare: async (thread) => {
       try {
         const task: DescribeTask = { kind: 'describe' }

@@ -101,6 +101,7 @@ export class Lane {
       const pool = openPool(p, index, config, arena, log, {
         prepare: (thread) => loader.prepare(p, thread),
         changed: () => loader.threadsChanged(),
+        timedOut: (task) => lane?.parts.road.timedOut(task.offset),
         freed: () => lane?.parts.road.dispatch(),
       })
       pools.push(pool)
@@ -176,7 +177,11 @@ export class Lane {
     eventLoop.disable()
     this.mapped.stopRamps()
     // What still runs, runs for nobody.
-    await Promise.all(pools.map(({ pool }) => pool.close(0)))
+    const ended = await Promise.all(pools.map(({ pool }) => pool.close(0)))
+    if (ended.every((all) => all)) return
+    this.log.warn('a thread is in native code and cannot be ended: the process is killed')
+    // An exit would wait for the thread, and abort when it is back.
+    process.kill(process.pid, 'SIGKILL')
   }
 
   /** Compiles rules and holds them for `map`. Throws a Refusal that names what this lane cannot serve. */

@@ -166,7 +166,8 @@ export async function metricsPage(
     unread.set({ lane }, snapshot.sockets.unreadBytes)
     for (const pool of snapshot.pools) {
       const { device } = pool
-      threads.set({ lane, pool: pool.name, device, state: 'ready' }, pool.readyThreads)
+      threads.set({ lane, pool: pool.name, device, state: 'ready' }, pool.readyThreads - pool.stuckThreads)
+      threads.set({ lane, pool: pool.name, device, state: 'stuck' }, pool.stuckThreads)
       threads.set({ lane, pool: pool.name, device, state: 'starting' }, pool.threads - pool.readyThreads)
       batches.set({ lane, pool: pool.name }, pool.batchesInFlight)
     }

@@ -43,3 +43,8 @@ export function arenaFull(bytes: number): string {
 export function rowTooLarge(row: number, bytes: number, bytesMax: number): string {
   return `inputs: row ${row} has ${bytes} bytes of strings and lists, at most ${bytesMax} fit a slab (MILLRACE_SLAB_BYTES_MAX)`
 }
+
+export function batchTimedOut(label: string, ranUs: number): string {
+  const seconds = Number((ranUs / 1e6).toPrecision(2))
+  return `${label}: its batch has run for ${seconds} s and is given up (MILLRACE_BATCH_TIMEOUT_MS); fewer rows may take less`
+}

@@ -3,8 +3,6 @@ import { admit, type Batch, type BatchQueue } from '@millrace/batch'
 import { NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
 import {
   contextOf,
-  copyContext,
-  copyInputs,
   describeFault,
   Flag,
   heapBytesOf,
@@ -18,6 +16,7 @@ import {
 import { noAllocator, type Allocator } from './allocator'
 import { Answers } from './answers'
 import { Calls } from './calls'
+import { copyRequest } from './copy-request'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
@@ -241,6 +240,12 @@ export class Road implements BatchOwner {
     this.dispatcher.dispatch(this.nowUs)
   }
 
+  /** Answers the callers of the batch in the slab at `offset`, which runs for too long. */
+  timedOut(offset: number): void {
+    this.nowUs = this.clock.nowUs()
+    for (const batch of this.dispatcher.running) if (batch.offset === offset) this.answers.timedOut(batch, this.nowUs)
+  }
+
   /** Answers what waits for a version that no pool runs any more. */
   abandon(version: ServedVersion): void {
     const error = new Error('no pool can load it again')
@@ -282,40 +287,8 @@ export class Road implements BatchOwner {
     if (batch === null) return false
     const row = batch.rows
     const request = admit(batch, call, rows, from, this.calls.deadlineUs[call]!)
-    const { layout } = queue
-    const { view, matched, words } = this
-    const { arena } = this.options
-    const heap = batch.offset + layout.heap
     batch.traffic |= 1 << this.calls.traffic[call]!
-    batch.heapUsed = copyInputs(
-      view,
-      version.intake,
-      matched,
-      arena.bytes,
-      words,
-      batch.offset,
-      layout.inputs,
-      from,
-      rows,
-      row,
-      request,
-      heap,
-      batch.heapUsed,
-    )
-    const { context } = version.intake
-    if (context !== null)
-      batch.heapUsed = copyContext(
-        view,
-        context,
-        matched,
-        arena.bytes,
-        words,
-        batch.offset,
-        layout.context,
-        request,
-        heap,
-        batch.heapUsed,
-      )
+    copyRequest(this.view, this.matched, version.intake, this.options.arena.bytes, batch, from, rows, row, request)
     this.calls.parts[call]!++
     this.dispatcher.rowsWaiting += rows
     return true

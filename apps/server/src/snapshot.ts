@@ -76,6 +76,8 @@ export interface LaneSnapshot {
     readonly batchesInFlight: number
     /** Threads replaced since the start. */
     readonly restarts: number
+    /** Of those that are ready: in native code for too long. */
+    readonly stuckThreads: number
   }[]
   /** What a pool takes of a version at once, where that is found by trying, configured, or bounded by memory. */
   readonly batchLimits: readonly {
@@ -159,6 +161,7 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
       readyThreads: pool.ready,
       batchesInFlight: pool.ready * config.pools[p]!.inFlight - pool.free,
       restarts: pool.restarts,
+      stuckThreads: pool.stuck,
     })),
     batchLimits: served.flatMap((version) =>
       version.limits.filter(isLimited).map((limit) => ({
@@ -195,7 +198,7 @@ function notReadyOf({ road, pools }: LaneParts, { table, versions }: Routed): st
   if (road.draining) reasons.add('the lane drains')
   for (const [route, version] of versions.entries())
     if (!version.ready && table.routes[route]!.kind !== 'override') reasons.add(whyNot(version))
-  for (const { pool } of pools) if (pool.ready === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
+  for (const { pool } of pools) if (pool.serving === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
   return [...reasons]
 }
 

@@ -17,7 +17,7 @@ export function createHandler(thread: Thread): Handler {
   return (task) => {
     switch (task.kind) {
       case 'run':
-        return turns.take(() => runSlab(thread, task))
+        return turns.take(() => runWatched(thread, task))
       case 'describe':
         return Promise.resolve(thread.description)
       case 'load':
@@ -25,6 +25,16 @@ export function createHandler(thread: Thread): Handler {
       case 'unload':
         return turns.take(() => Promise.resolve(void thread.unload(task.version)))
     }
+  }
+}
+
+/** A batch that takes too long ends its thread, or loses it: the pool sees to that. */
+async function runWatched(thread: Thread, task: RunTask): Promise<undefined> {
+  thread.work.turn()
+  try {
+    return await runSlab(thread, task)
+  } finally {
+    thread.work.turn()
   }
 }
 

@@ -1,7 +1,7 @@
 import { threadId } from 'node:worker_threads'
 import { layoutSlab, type Layout } from '@millrace/batch'
 import { openWhenReady, type FactStore } from '@millrace/facts'
-import { pinThread, takeSeat, type Pinned, type Seats } from '@millrace/pool'
+import { pinThread, takeSeat, ThreadWork, type Pinned, type Seats } from '@millrace/pool'
 import {
   Engines,
   loadStates,
@@ -33,15 +33,21 @@ export class Thread {
   private constructor(
     private readonly data: WorkerData,
     readonly description: ThreadDescription,
+    /** What this thread is doing, for the pool. */
+    readonly work: ThreadWork,
   ) {
     const { engineThreads: threads, device, memoryBytes, engines } = data
-    this.engines = new Engines({ threads, device, ...(memoryBytes !== null && { memoryBytes }) }, engines)
+    this.engines = new Engines(
+      { threads, device, ...(memoryBytes !== null && { memoryBytes }) },
+      engines,
+      this.work.native,
+    )
   }
 
   /** Pins this thread. Before any engine: the threads that an engine starts inherit the CPUs. */
   static start(data: WorkerData): Thread {
     const { tid, cpus, error: pinning } = sitDown(data.seats)
-    return new Thread(data, { tid, cpus, pinning })
+    return new Thread(data, { tid, cpus, pinning }, ThreadWork.of(data.seats, threadId))
   }
 
   get memory(): SharedArrayBuffer {

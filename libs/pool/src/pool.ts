@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
 import { assert, shareThreadMemory } from '@millrace/base'
 import { leaveSeat, type Seats } from './seats'
+import { mayEnd, turnsOf } from './thread-work'
+import { Watchdog } from './watchdog'
 
 export interface PoolOptions {
   readonly name: string
@@ -17,6 +19,15 @@ export interface PoolOptions {
   readonly seats?: Seats
   /** Called for each thread that starts; it takes batches when this is resolved. */
   readonly prepare?: (thread: PoolThread) => Promise<void>
+  /** Longest run of a batch; by default it may take for ever. Only threads with seats are watched. */
+  readonly batchTimeoutMs?: number
+  /**
+   * A batch runs longer than that; `message` is what `run` was given. Its thread is `ended` and replaced; one in native
+   * code cannot be and gets no batches until it is back.
+   */
+  readonly onTimeout?: (message: unknown, ended: boolean) => void
+  /** A thread that was in native code is back. */
+  readonly onBack?: () => void
   /** A thread ended that should not have; its batches were rejected, a new one is starting. */
   readonly onLost?: (reason: Error) => void
   /** The new thread takes batches. */
@@ -42,6 +53,9 @@ export interface PoolThread {
   aside<T>(work: () => Promise<T>): Promise<T>
 }
 
+/** How long a pool that closes waits for threads in native code. */
+const nativeMsMax = 4_000
+
 /**
  * The threads of one kind of device: a Piscina pool whose own queue stays empty, because `run` is only called
  * while `free` is positive. Waiting is the batch room's business.
@@ -62,6 +76,8 @@ export class Pool {
   private aim: Thread | null = null
   private chosen!: Thread
   private closing = false
+  private readonly watchdog: Watchdog<Thread> | null
+  private readonly watching: NodeJS.Timeout | undefined
 
   constructor(private readonly options: PoolOptions) {
     this.name = options.name
@@ -85,6 +101,10 @@ export class Pool {
       recordTiming: false,
       idleTimeout: Infinity,
     })
+    const { seats, batchTimeoutMs } = options
+    this.watchdog = seats === undefined || batchTimeoutMs === undefined ? null : new Watchdog(batchTimeoutMs)
+    if (this.watchdog !== null)
+      this.watching = setInterval(() => this.look(), Math.min(250, Math.ceil(batchTimeoutMs! / 4))).unref()
     this.piscina.on('error', () => undefined)
     this.piscina.threads.forEach((thread) => this.watch(thread, false))
     // Emitted for the first threads as well, and for the others when their file has run.
@@ -92,6 +112,16 @@ export class Pool {
       const thread = this.piscina.threads.find((one) => one.threadId === id)
       if (thread !== undefined && !this.seated.has(id)) this.watch(thread, true)
     })
+  }
+
+  /** Threads that are in native code for too long. */
+  get stuck(): number {
+    return [...this.seated.values()].filter(({ stuck }) => stuck).length
+  }
+
+  /** Threads that are given batches. */
+  get serving(): number {
+    return [...this.seated.values()].filter(({ open }) => open).length
   }
 
   /** Every thread that is there, also those that are being prepared. */
@@ -104,6 +134,7 @@ export class Pool {
     const answer = this.piscina.run(message) as Promise<T>
     const { chosen } = this
     chosen.busy++
+    chosen.batches.push(message)
     if (chosen.open) this.free--
     this.running.add(answer)
     try {
@@ -111,13 +142,18 @@ export class Pool {
     } finally {
       this.running.delete(answer)
       chosen.busy--
+      chosen.batches.splice(chosen.batches.indexOf(message), 1)
       if (chosen.open) this.free++
     }
   }
 
-  /** Waits for what runs, up to `waitMs`, then ends the threads; a batch that still runs rejects. */
-  async close(waitMs = 10_000): Promise<void> {
+  /**
+   * Waits for what runs, up to `waitMs`, then ends the threads; a batch that still runs rejects. False when a thread is in
+   * native code and does not come back from it: then nothing but the end of the process ends it.
+   */
+  async close(waitMs = 10_000): Promise<boolean> {
     this.closing = true
+    clearInterval(this.watching)
     if (this.running.size > 0) {
       const timeout = new AbortController()
       await Promise.race([
@@ -126,7 +162,38 @@ export class Pool {
       ])
       timeout.abort()
     }
+    const end = performance.now() + nativeMsMax
+    while (![...this.seated.values()].every((thread) => this.mayEnd(thread))) {
+      if (performance.now() > end) return false
+      await delay(5)
+    }
     await this.piscina.destroy()
+    return true
+  }
+
+  private mayEnd({ id }: Thread): boolean {
+    return this.options.seats === undefined || mayEnd(this.options.seats, id)
+  }
+
+  /** Ends the threads on which a batch takes too long, or gives them no more until they are back. */
+  private look(): void {
+    const { over, again } = this.watchdog!.look(this.seated.values(), performance.now())
+    for (const thread of over) {
+      const ended = this.mayEnd(thread)
+      this.options.onTimeout?.(thread.batches[0], ended)
+      if (ended) thread.end(`a batch ran longer than ${this.options.batchTimeoutMs} ms`)
+      else if (thread.open) {
+        thread.stuck = true
+        this.openOrClose(thread, false)
+      }
+    }
+    for (const thread of again) {
+      if (!thread.stuck) continue
+      thread.stuck = false
+      this.openOrClose(thread, true)
+      this.options.onBack?.()
+      this.options.onFree?.()
+    }
   }
 
   private watch(worker: Worker, replaces: boolean): void {
@@ -151,6 +218,14 @@ export class Pool {
       this.options.onLost?.(reason)
     }
     let reason = new Error('the thread exited')
+    thread.end = (why) => {
+      reason = new Error(why)
+      void worker.terminate()
+    }
+    if (this.options.seats !== undefined) {
+      const { seats } = this.options
+      thread.turns = () => turnsOf(seats, id)
+    }
     // Piscina drops a thread at its first sign: from then on it is given nothing.
     worker.once('error', (error: Error) => {
       reason = error
@@ -173,7 +248,12 @@ export class Pool {
     // Not at once: Piscina counts the thread in after it has told of it.
     Promise.resolve()
       .then(() => prepare(thread))
-      .then(prepared, () => void worker.terminate())
+      .then(prepared, () => this.endWhenItMay(thread, worker))
+  }
+
+  private endWhenItMay(thread: Thread, worker: Worker): void {
+    if (thread.gone || this.mayEnd(thread)) void worker.terminate()
+    else setTimeout(() => this.endWhenItMay(thread, worker), 10).unref()
   }
 
   private leastBusy(): Thread {
@@ -211,6 +291,13 @@ class Thread implements PoolThread {
   prepared = false
   /** It is given batches. */
   open = false
+  /** It is in native code for too long. */
+  stuck = false
+  /** What `run` was given, in the order in which it runs. */
+  readonly batches: unknown[] = []
+  turns: () => number = () => 0
+  /** Only where it may be ended. */
+  end: (why: string) => void = () => undefined
 
   constructor(
     readonly id: number,

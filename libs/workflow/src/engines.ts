@@ -8,6 +8,8 @@ export class Engines {
   constructor(
     private readonly options: EngineOptions,
     private readonly preferred: readonly string[] = [],
+    /** Called with all that enters native code. */
+    private readonly native: <T>(work: () => Promise<T>) => Promise<T> = (work) => work(),
   ) {}
 
   get device(): string {
@@ -22,7 +24,19 @@ export class Engines {
       engine = kind.create(this.options)
       this.created.set(kind.name, engine)
     }
-    return { model: await (await engine).load(file), engine: kind.name }
+    const loaded = await engine
+    const model = await this.native(() => loaded.load(file))
+    return { model: this.guarded(model), engine: kind.name }
+  }
+
+  private guarded(model: Model): Model {
+    const { inputs, outputs } = model
+    return {
+      inputs,
+      outputs,
+      run: (tensors) => this.native(() => model.run(tensors)),
+      dispose: () => model.dispose(),
+    }
   }
 
   async dispose(): Promise<void> {
