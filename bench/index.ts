@@ -1,15 +1,18 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { compare } from './compare/compare'
 import { machine, writeResults } from './report'
-import type { Options, Suite } from './suite'
+import { writeReportPage } from './report-page'
+import type { Options, Result, Suite } from './suite'
 import { suites } from './suites'
 
 /* The bench as a program: `npm run bench -- ...`, and what `millrace bench` starts. */
 
-const width = Math.max(...suites.map(({ name }) => name.length))
+const width = Math.max('compare COMMIT'.length, ...suites.map(({ name }) => name.length))
 const help = `millrace bench [suite...] [options], or npm run bench -- ...
 
 ${suites.map(({ name, about, usual }) => `  ${name.padEnd(width)}  ${about}${usual ? ' *' : ''}`).join('\n')}
+  ${'compare COMMIT'.padEnd(width)}  this build against a commit's, in turns: paired ratios with their intervals; exit 1 when it is slower
   ${'engines'.padEnd(width)}  which engine runs a workflow fastest (millrace bench engines)
 
   --quick        in a fifth of the time, with wider spread
@@ -17,7 +20,7 @@ ${suites.map(({ name, about, usual }) => `  ${name.padEnd(width)}  ${about}${usu
   --only TEXT    only what has it in its name: loads of road, workloads, rivals
   --rounds N     rounds, interleaved (5)
   --seconds N    length of a run (3)
-  --out FOLDER   where results are written as JSON (bench/results)
+  --out FOLDER   where results are written: JSON, plots, and report.html of all that is there (bench/results)
   --help
 
 Without a name: those with a *; with --smoke all. Compare ratios within one run only.`
@@ -43,20 +46,36 @@ async function main(): Promise<void> {
     seconds: numberOf('seconds', values.seconds),
     say: (line) => console.error(`  ${line}`),
   }
-  const chosen = positionals.length > 0 ? positionals.map(suiteOf) : suites.filter(({ usual }) => usual || smoke)
+  const against = commitOf(positionals)
+  const chosen =
+    against !== undefined
+      ? []
+      : positionals.length > 0
+        ? positionals.map(suiteOf)
+        : suites.filter(({ usual }) => usual || smoke)
   const { cpu, cores, versions, date, command } = machine()
   console.log(`${command}\n${date}, Node ${versions['node']}, ${cores} x ${cpu}\n`)
-  for (const suite of chosen) {
-    const { text, results } = await suite.run(options)
-    console.log(`${text}\n`)
-    if (smoke) continue
-    const file = join(values.out, `${suite.name}.json`)
-    writeResults(file, results)
-    options.say(`written to ${file}`)
+  const keep = (name: string, result: Result): void => {
+    console.log(`${result.text}\n`)
+    if (smoke) return
+    options.say(`written to ${writeResults(values.out, name, result)}`)
+    options.say(`all that is there: ${writeReportPage(values.out, ['compare', ...suites.map((suite) => suite.name)])}`)
   }
+  if (against !== undefined) {
+    const result = await compare(against, options)
+    keep('compare', result)
+    if (result.slower) process.exitCode = 1
+  } else for (const suite of chosen) keep(suite.name, await suite.run(options))
 }
 
 class WrongUsage extends Error {}
+
+/** The commit that `compare` compares with; undefined where suites are named. */
+function commitOf([first, ...rest]: readonly string[]): string | undefined {
+  if (first !== 'compare') return undefined
+  if (rest.length === 1) return rest[0]
+  throw new WrongUsage('compare takes one commit, such as main or HEAD~1')
+}
 
 function suiteOf(name: string): Suite {
   const found = suites.find((suite) => suite.name === name)
@@ -74,5 +93,6 @@ main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error)
   const wrong =
     error instanceof WrongUsage || String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS')
-  process.exitCode = wrong ? 2 : 1
+  // Servers that were started end with the channel to this process.
+  process.exit(wrong ? 2 : 1)
 })

@@ -1,5 +1,3 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { init, type EChartsOption } from 'echarts'
 
 /** Lines over one pair of axes. */
@@ -27,24 +25,23 @@ export interface Line {
   readonly dashed?: boolean
 }
 
+/** Groups of bars. */
+export interface Bars {
+  readonly title: string
+  readonly subtitle?: string
+  readonly y: Axis
+  readonly groups: readonly string[]
+  /** One bar in each group; `stacked` ones are on each other. */
+  readonly bars: readonly { readonly name: string; readonly values: readonly number[] }[]
+  readonly stacked?: boolean
+}
+
 /** The plot as an SVG, the same bytes for the same plot. */
 export function plotSvg({ title, subtitle = '', x, y, lines }: Plot): string {
-  const axis = ({ label, scale = 'linear', min, max }: Axis): object => ({
-    type: scale === 'log' ? 'log' : 'value',
-    name: label,
-    nameLocation: 'middle',
-    nameGap: 30,
-    ...(min !== undefined && { min }),
-    ...(max !== undefined && { max }),
-  })
-  const option: EChartsOption = {
-    animation: false,
-    backgroundColor: '#fff',
+  return svgOf({
     title: { text: title, subtext: subtitle, left: 'center' },
-    legend: { bottom: 0 },
-    grid: { left: 80, right: 30, top: 70, bottom: 80 },
-    xAxis: axis(x),
-    yAxis: { ...axis(y), nameGap: 60 },
+    xAxis: axisOf(x),
+    yAxis: { ...axisOf(y), nameGap: 60 },
     series: lines.map(({ name, points, dashed = false }) => ({
       type: 'line' as const,
       name,
@@ -52,10 +49,49 @@ export function plotSvg({ title, subtitle = '', x, y, lines }: Plot): string {
       symbolSize: dashed ? 0 : 6,
       lineStyle: { type: dashed ? ('dashed' as const) : ('solid' as const) },
     })),
+  })
+}
+
+/** Bars as an SVG, the same bytes for the same bars. */
+export function barsSvg({ title, subtitle = '', y, groups, bars, stacked = false }: Bars): string {
+  return svgOf({
+    title: { text: title, subtext: subtitle, left: 'center' },
+    xAxis: {
+      type: 'category',
+      data: [...groups],
+      axisLabel: { interval: 0, width: 640 / groups.length, overflow: 'break' },
+    },
+    yAxis: { ...axisOf(y), nameGap: 60 },
+    series: bars.map(({ name, values }) => ({
+      type: 'bar' as const,
+      name,
+      data: [...values],
+      ...(stacked && { stack: 'all' }),
+    })),
+  })
+}
+
+function axisOf({ label, scale = 'linear', min, max }: Axis): object {
+  return {
+    type: scale === 'log' ? 'log' : 'value',
+    name: label,
+    nameLocation: 'middle',
+    nameGap: 30,
+    ...(min !== undefined && { min }),
+    ...(max !== undefined && { max }),
   }
+}
+
+function svgOf(option: EChartsOption): string {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: 800, height: 480 })
   try {
-    chart.setOption(option)
+    chart.setOption({
+      animation: false,
+      backgroundColor: '#fff',
+      legend: { bottom: 0 },
+      grid: { left: 80, right: 30, top: 70, bottom: 80 },
+      ...option,
+    })
     return renamed(chart.renderToSVGString())
   } finally {
     chart.dispose()
@@ -69,10 +105,4 @@ function renamed(svg: string): string {
     if (!names.has(name)) names.set(name, `plot-${names.size}`)
     return names.get(name)!
   })
-}
-
-/** Writes the plot as an SVG, with the folder that it is to be in. */
-export function writePlot(file: string, plot: Plot): void {
-  mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, `${plotSvg(plot)}\n`)
 }

@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { Run } from './load/measure'
+import { barsSvg, plotSvg } from './plot'
+import type { Result } from './suite'
 
 /** What a result was measured on: nothing is compared without it. */
 export interface Machine {
@@ -28,10 +30,31 @@ export function machine(): Machine {
   }
 }
 
-/** Writes results as JSON beside the machine they are of. */
-export function writeResults(file: string, results: unknown): void {
-  mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, `${JSON.stringify({ machine: machine(), results }, null, 2)}\n`)
+/** What is in a file of results. */
+export interface Written {
+  readonly machine: Machine
+  readonly text?: string
+  readonly results: unknown
+  /** Files beside it. */
+  readonly plots?: readonly string[]
+}
+
+/** Writes what a suite found as `<suite>.json` beside the machine that it is of, and its plots as SVG. Returns the file. */
+export function writeResults(folder: string, suite: string, { text, results, plots = [] }: Result): string {
+  mkdirSync(folder, { recursive: true })
+  const measuredOn = machine()
+  const { cores, cpu, versions, date } = measuredOn
+  const subtitle = `${cores} x ${cpu}, shared; Node ${versions['node']}, ${date}`
+  const files = plots.map(({ name, plot }) => {
+    const file = `${suite}-${name}.svg`
+    const svg = 'bars' in plot ? barsSvg({ subtitle, ...plot }) : plotSvg({ subtitle, ...plot })
+    writeFileSync(join(folder, file), `${svg}\n`)
+    return file
+  })
+  const file = join(folder, `${suite}.json`)
+  const written: Written = { machine: measuredOn, results, text, plots: files }
+  writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`)
+  return file
 }
 
 /** A table for people: the first row is its head. */

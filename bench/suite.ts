@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Bars, Plot } from './plot'
 
 /** What a run of the bench was asked. */
 export interface Options {
@@ -30,6 +31,8 @@ export interface Result {
   readonly text: string
   /** For machines: plain data. */
   readonly results: unknown
+  /** Where people would rather look; `name` is a part of the file's. */
+  readonly plots?: readonly { readonly name: string; readonly plot: Plot | Bars }[]
 }
 
 /** How long a run is. */

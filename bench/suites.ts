@@ -20,7 +20,18 @@ const stage: Suite = {
   run: async ({ smoke, say }) => {
     const steps = benchStage({ smoke, onProgress: say })
     const worker = await benchWorker(smoke ? 50 : 5000)
-    return { text: `${stageTable(steps)}\n\n${workerTable(worker)}`, results: { steps, worker } }
+    const plot = {
+      title: 'What steps of the road cost',
+      y: { label: 'ns' },
+      // Beside thousands the others are nothing.
+      groups: steps.filter(({ nanoseconds }) => nanoseconds < 1000).map(({ name }) => name),
+      bars: [{ name: 'CPU', values: steps.map(({ nanoseconds }) => nanoseconds).filter((ns) => ns < 1000) }],
+    }
+    return {
+      text: `${stageTable(steps)}\n\n${workerTable(worker)}`,
+      results: { steps, worker },
+      plots: [{ name: 'steps', plot }],
+    }
   },
 }
 

@@ -2,8 +2,8 @@ import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { cpuUs } from '../cpu'
 import { measure } from '../load/measure'
-import { writePlot, type Plot } from '../plot'
-import { figure, machine, table } from '../report'
+import type { Plot } from '../plot'
+import { figure, table } from '../report'
 import { startMillrace, type ServerProcess } from '../servers'
 import { inFolder, type Options, type Suite } from '../suite'
 import { mlpRequest } from '../workloads/mlp'
@@ -45,15 +45,10 @@ export const overload: Suite = {
   run: async (options) => {
     const results = await benchOverload(options)
     const { capacity, recoveryMs, servedUs, refusedUs } = results
-    if (!options.smoke) {
-      const { cores, cpu, versions, date } = machine()
-      const subtitle = `${cores} x ${cpu}, shared; Node ${versions['node']}, ${date}`
-      writePlot(join(__dirname, '../../results/overload.svg'), overloadPlot(results, subtitle))
-    }
     const text =
       `${overloadTable(results)}\n\na closed loop gets ${figure(capacity)} requests/s; well again ${recoveryMs} ms after the last ` +
       `load; a refusal costs ${figure(refusedUs)} us of CPU, a request that is answered ${figure(servedUs)}`
-    return { results, text }
+    return { results, text, plots: [{ name: 'goodput', plot: overloadPlot(results) }] }
   },
 }
 
@@ -130,7 +125,7 @@ function overloadTable({ loads }: OverloadResult): string {
   ])
 }
 
-function overloadPlot({ capacity, loads, deadlineMs }: OverloadResult, subtitle: string): Plot {
+function overloadPlot({ capacity, loads, deadlineMs }: OverloadResult): Plot {
   const line = (name: string, of: (one: Loaded) => number): Plot['lines'][number] => ({
     name,
     points: loads.map((one) => [one.factor, of(one)] as const),
@@ -139,7 +134,6 @@ function overloadPlot({ capacity, loads, deadlineMs }: OverloadResult, subtitle:
   const ends = [loads[0]!.factor, loads.at(-1)!.factor]
   return {
     title: `Answered within ${deadlineMs} ms, by load`,
-    subtitle,
     x: { label: `load, times what a closed loop gets (${figure(capacity)} requests/s)` },
     y: { label: 'requests/s', min: 0 },
     lines: [

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import type { Profile } from '@millrace/plan'
 import { busyUs } from '../cpu'
 import { measure, type Run } from '../load/measure'
-import { writePlot, type Plot } from '../plot'
-import { figure, machine, marked, median, table } from '../report'
+import type { Plot } from '../plot'
+import { figure, marked, median, table } from '../report'
 import { startMillrace, type ServerProcess } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
 import type { Prepared } from '../workloads/workload'
@@ -35,12 +35,8 @@ export const planSuite: Suite = {
   usual: false,
   run: async (options) => {
     const results = await inFolder((folder) => validate(folder, options))
-    if (!options.smoke) {
-      const { cores, cpu, versions, date } = machine()
-      const subtitle = `${cores} x ${cpu}, shared with the load; Node ${versions['node']}, ${date}`
-      writePlot(join(__dirname, '../../results/plan.svg'), plotOf(results, subtitle))
-    }
-    return { results, text: `${validatedTable(results)}\n\n${summaryOf(results)}` }
+    const text = `${validatedTable(results)}\n\n${summaryOf(results)}`
+    return { results, text, plots: [{ name: 'predicted', plot: plotOf(results) }] }
   },
 }
 
@@ -167,14 +163,13 @@ function summaryOf(results: readonly Validated[]): string {
   )
 }
 
-function plotOf(results: readonly Validated[], subtitle: string): Plot {
+function plotOf(results: readonly Validated[]): Plot {
   const open = results.filter(({ load }) => load !== null)
   const ms = open.flatMap(({ measured, predicted }) => [measured.p99Us / 1000, predicted.p99Us / 1000])
   const ends = [Math.min(...ms), Math.max(...ms)] as const
   const names = [...new Set(open.map(({ name }) => name))]
   return {
     title: 'p99, predicted and measured',
-    subtitle,
     x: { label: 'measured, ms', scale: 'log' },
     y: { label: 'predicted, ms', scale: 'log' },
     lines: [

@@ -43,7 +43,27 @@ export const rival: Suite = {
         return missing === null
       })
       const loads = await benchRivals(here, folder, options)
-      return { results: { loads, skipped }, text: [rivalTable(loads), '', ...bestOf(loads), ...skipped].join('\n') }
+      const names = [...new Set(loads.map((one) => one.rival))]
+      const plot = {
+        title: 'Server CPU a request',
+        y: { label: 'us', scale: 'log' },
+        groups: names,
+        bars: [...new Set(loads.map((one) => one.inFlight))].map((inFlight) => ({
+          name: `${inFlight} in flight`,
+          values: names.map((name) =>
+            median(
+              loads
+                .filter((one) => one.rival === name && one.inFlight === inFlight)
+                .flatMap(({ runs }) => runs.map(({ cpuUs }) => cpuUs)),
+            ),
+          ),
+        })),
+      } as const
+      return {
+        results: { loads, skipped },
+        text: [rivalTable(loads), '', ...bestOf(loads), ...skipped].join('\n'),
+        plots: [{ name: 'cpu', plot }],
+      }
     }),
 }
 

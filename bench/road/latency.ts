@@ -1,7 +1,7 @@
 import { measure, type Run } from '../load/measure'
 import { figure, marked, median, table } from '../report'
 import { startMillrace } from '../servers'
-import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
+import { inFolder, roundsOf, timingOf, type Options, type Result, type Suite } from '../suite'
 import { mlp } from '../workloads/mlp'
 import type { Transport } from '../load/frames'
 
@@ -23,7 +23,7 @@ export const latency: Suite = {
   usual: true,
   run: async (options) => {
     const results = await benchLatency(options)
-    return { results, text: latencyTable(results) }
+    return { results, text: latencyTable(results), plots: latencyPlots(results) }
   },
 }
 
@@ -84,4 +84,36 @@ function latencyTable(results: readonly LatencyResult[]): string {
       ]
     }),
   ])
+}
+
+function latencyPlots(results: readonly LatencyResult[]): NonNullable<Result['plots']> {
+  const transports = [...new Set(results.map(({ transport }) => transport))]
+  const of = (transport: Transport): LatencyResult[] => results.filter((one) => one.transport === transport)
+  const byRate = transports.flatMap((transport) =>
+    (['p50', 'p99'] as const).map((percentile) => ({
+      name: `${transport}, ${percentile}`,
+      points: of(transport).map(
+        ({ perSecond, runs }) => [perSecond, median(runs.map(({ latencyUs }) => latencyUs[percentile]))] as const,
+      ),
+    })),
+  )
+  const plots = transports.map((transport) => ({
+    name: `percentiles-${transport}`,
+    plot: {
+      title: `${transport}: how long requests take, from when they were due`,
+      x: { label: 'one request in so many takes longer', scale: 'log' },
+      y: { label: 'us', scale: 'log' },
+      lines: of(transport).map(({ perSecond, runs }) => ({
+        name: `${figure(perSecond)}/s`,
+        points: runs[0]!.percentiles.map(({ percentile, us }) => [100 / (100 - percentile), us] as const),
+      })),
+    } as const,
+  }))
+  const rates = {
+    title: 'Latency by requests a second, open loop',
+    x: { label: 'requests/s', scale: 'log' },
+    y: { label: 'us', scale: 'log' },
+    lines: byRate,
+  } as const
+  return [{ name: 'rates', plot: rates }, ...plots]
 }

@@ -31,7 +31,17 @@ export const road: Suite = {
       .flatMap(({ road }) => road)
       .filter(({ errors, refused, good }) => errors + refused > 0 || good === 0)
     if (failed.length > 0) throw new Error(`${failed.length} runs had errors or no replies`)
-    return { text: roadTable(loads) + note, results: { engineAloneUs, loads } }
+    const mid = (runs: readonly Run[]): number => median(runs.map(({ cpuUs }) => cpuUs))
+    const plot = {
+      title: 'Server CPU a request',
+      y: { label: 'us' },
+      groups: loads.map(({ scenario }) => scenario.name),
+      bars: [
+        { name: 'Millrace', values: loads.map(({ road }) => mid(road)) },
+        { name: 'bare echo', values: loads.map(({ echo }) => mid(echo)) },
+      ],
+    }
+    return { text: roadTable(loads) + note, results: { engineAloneUs, loads }, plots: [{ name: 'cpu', plot }] }
   },
 }
 

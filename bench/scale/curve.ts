@@ -1,9 +1,9 @@
 import type { Load } from '../load/load'
 import { measure, type Run, type Target } from '../load/measure'
+import type { Axis, Plot } from '../plot'
 import { figure, marked, median, table } from '../report'
-import { roundsOf, timingOf, type Options } from '../suite'
-import { inFolder } from '../suite'
 import { startMillrace } from '../servers'
+import { inFolder, roundsOf, timingOf, type Options } from '../suite'
 
 /** What grows, and what it costs. */
 export interface Curve {
@@ -78,4 +78,21 @@ export function curveTable({ name, x, points }: Curve): string {
       ]
     }),
   ])
+}
+
+/** What it costs and what it gives, over what grows. */
+export function curvePlots({ name, x, points }: Curve): { name: string; plot: Plot }[] {
+  const of = (what: (run: Run) => number): (readonly [number, number])[] =>
+    points.map((point) => [point.x, median(point.runs.map(what))] as const)
+  const log = (label: string): Axis => ({ label, scale: 'log' })
+  const cost = { name: 'server CPU a request', points: of((run) => run.cpuUs) }
+  const latencies = [
+    { name: 'p50', points: of((run) => run.latencyUs.p50) },
+    { name: 'p99', points: of((run) => run.latencyUs.p99) },
+  ]
+  const rate = { name: 'requests/s', points: of((run) => run.perSecond) }
+  return [
+    { name: `${name}-cost`, plot: { title: `Cost: ${x}`, x: log(x), y: log('us'), lines: [cost, ...latencies] } },
+    { name: `${name}-rate`, plot: { title: `Rate: ${x}`, x: log(x), y: log('requests/s'), lines: [rate] } },
+  ]
 }

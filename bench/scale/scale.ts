@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type { Suite } from '../suite'
 import { balanceTable, benchBalance } from './balance'
-import { curveTable, type Curve } from './curve'
+import { curvePlots, curveTable, type Curve } from './curve'
 import { lanesCurve, payloadCurve, rowsCurve, rulesCurve, socketsCurve, versionsCurve } from './curves'
 import { benchIdle, idleText } from './idle'
 
@@ -27,6 +27,10 @@ export const scale: Suite = {
     const texts = measured.map(curveTable)
     if (balance !== null) texts.push(balanceTable(balance))
     if (idle !== null) texts.push(idleText(idle))
-    return { text: texts.join('\n\n'), results: { curves: measured, balance, idle } }
+    return {
+      text: texts.join('\n\n'),
+      results: { curves: measured, balance, idle },
+      plots: measured.flatMap(curvePlots),
+    }
   },
 }

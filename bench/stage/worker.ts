@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { Arena } from '@millrace/base'
+import { Arena, nowUs } from '@millrace/base'
 import { Header, layoutSlab } from '@millrace/batch'
 import type { Model } from '@millrace/engine'
 import { makeSeats } from '@millrace/pool'
@@ -47,6 +47,10 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     const offset = arena.take(bytes)
     const header = new Uint32Array(arena.memory, offset, 16)
     header[Header.rows] = header[Header.requests] = rows
+    new Uint32Array(arena.memory, offset + layout.requestOf, rows).forEach((_, i, of) => (of[i] = i))
+    // Somebody waits for all of them.
+    new Uint32Array(arena.memory, offset + layout.deadlines, rows).fill(2 ** 32 - 1)
+    const openedUs = new Float64Array(arena.memory, offset + 4 * Header.openedUs, 1)
     new Float32Array(arena.memory, offset + layout.inputs[0]!, rows * 64).forEach((_, i, x) => (x[i] = (i % 64) / 64))
     const task: RunTask = { kind: 'run', version: 0, rowsMax: 512, offset, blockBytes: bytes }
     const scores = new Float32Array(arena.memory, offset + layout.outputs[0]!, rows)
@@ -55,6 +59,7 @@ export async function benchWorker(batches: number): Promise<WorkerResult[]> {
     for (let i = 0; i < batches; i++) {
       scores.fill(NaN)
       engine.us = 0
+      openedUs[0] = nowUs()
       const begun = performance.now()
       await handler(task)
       const us = (performance.now() - begun) * 1000

@@ -25,7 +25,14 @@ export const workloadSuite: Suite = {
     const skipped = results.flatMap(({ workload, skipped }) =>
       skipped === null ? [] : [`${workload} is skipped: ${skipped}`],
     )
-    return { results, text: [workloadTable(results), ...skipped].join('\n') }
+    const measured = results.filter((one) => one.skipped === null)
+    const plot = {
+      title: 'Server CPU a request, by workload',
+      y: { label: 'us', scale: 'log' },
+      groups: measured.map(({ workload }) => workload),
+      bars: [{ name: 'CPU', values: measured.map(({ runs }) => median(runs.map(({ cpuUs }) => cpuUs))) }],
+    } as const
+    return { results, text: [workloadTable(results), ...skipped].join('\n'), plots: [{ name: 'cpu', plot }] }
   },
 }
 
