@@ -31,7 +31,9 @@ export class InProcessRoad {
   }
 
   constructor() {
-    const config = readConfig({ MILLRACE_DECISION_KEY: 'k'.repeat(44) }, { repository: 'none' })
+    // Those that came before a step is measured wait for those that come then.
+    const env = { MILLRACE_DECISION_KEY: 'k'.repeat(44), MILLRACE_DEADLINE_MS_DEFAULT: '3600000' }
+    const config = readConfig(env, { repository: 'none' })
     const pool = {
       name: 'none',
       free: 1,

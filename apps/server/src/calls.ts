@@ -1,7 +1,11 @@
 import { assert } from '@millrace/base'
+import type { Shares } from '@millrace/batch'
 import type { Caller } from './caller'
 import type { Mapping } from './mapping'
 import type { PartialReply } from './partial-reply'
+import type { Party } from './principal'
+import type { RuleLimit } from './rule-limits'
+import { grown } from './tenant-counts'
 
 /** Where a call stands. It goes one way: free, waiting, answered (while parts of it still run), free. */
 export const CallState = { free: 0, waiting: 1, answered: 2 } as const
@@ -38,6 +42,11 @@ export class Calls {
   deadlineUs = new Float64Array(0)
   /** Pieces of an answer that comes in several, else null. */
   partial: (PartialReply | null)[] = []
+  /** What it counts towards until it is answered, and its rows until they are all back; null: nothing. */
+  private party: (Party | null)[] = []
+  private limits: (readonly RuleLimit[] | null)[] = []
+  private shares: (Shares | null)[] = []
+  private holder = new Int32Array(0)
   private readonly spare: number[] = []
 
   constructor(readonly max: number) {}
@@ -55,11 +64,34 @@ export class Calls {
     return call
   }
 
+  /** Counts a call whose tenant and rows are known towards what its caller, its tenant and the rules allow. */
+  count(
+    call: number,
+    party: Party,
+    limits: readonly RuleLimit[] | null,
+    shares: Shares,
+    /** Of its rows. */
+    holder: number,
+  ): void {
+    const tenant = this.tenant[call]!
+    party.inFlight++
+    if (limits !== null) for (const limit of limits) limit.hold(tenant, 1)
+    shares.take(holder, this.rows[call]!)
+    this.party[call] = party
+    this.limits[call] = limits
+    this.shares[call] = shares
+    this.holder[call] = holder
+  }
+
   /** Marks a call as answered: from here on it only waits for its parts. */
   answered(call: number): void {
     assert(this.state[call] === CallState.waiting, 'a call is answered once')
     this.state[call] = CallState.answered
     this.waiting--
+    const party = this.party[call]!
+    const limits = this.limits[call]!
+    if (party !== null) party.inFlight--
+    if (limits !== null) for (const limit of limits) limit.hold(this.tenant[call]!, -1)
     if (this.parts[call] === 0) this.free(call)
   }
 
@@ -73,33 +105,36 @@ export class Calls {
     this.caller[call] = null
     this.mapping[call] = null
     this.partial[call] = null
+    this.shares[call]?.give(this.holder[call]!, this.rows[call]!)
+    this.party[call] = null
+    this.limits[call] = null
+    this.shares[call] = null
     this.used--
     this.spare.push(call)
   }
 
   private grow(capacity: number): void {
     const from = this.capacity
-    const grown = <T extends Uint8Array | Int32Array | Uint32Array | Float64Array>(old: T): T => {
-      const column = new (old.constructor as new (length: number) => T)(capacity)
-      column.set(old as never)
-      return column
-    }
-    this.state = grown(this.state)
-    this.item = grown(this.item)
-    this.idLo = grown(this.idLo)
-    this.idHi = grown(this.idHi)
-    this.route = grown(this.route)
-    this.rows = grown(this.rows)
-    this.parts = grown(this.parts)
-    this.traffic = grown(this.traffic)
-    this.tenant = grown(this.tenant)
-    this.timings = grown(this.timings)
-    this.receivedUs = grown(this.receivedUs)
-    this.deadlineUs = grown(this.deadlineUs)
+    this.state = grown(this.state, capacity)
+    this.item = grown(this.item, capacity)
+    this.idLo = grown(this.idLo, capacity)
+    this.idHi = grown(this.idHi, capacity)
+    this.route = grown(this.route, capacity)
+    this.rows = grown(this.rows, capacity)
+    this.parts = grown(this.parts, capacity)
+    this.traffic = grown(this.traffic, capacity)
+    this.tenant = grown(this.tenant, capacity)
+    this.holder = grown(this.holder, capacity)
+    this.timings = grown(this.timings, capacity)
+    this.receivedUs = grown(this.receivedUs, capacity)
+    this.deadlineUs = grown(this.deadlineUs, capacity)
     for (let call = capacity - 1; call >= from; call--) {
       this.caller[call] = null
       this.mapping[call] = null
       this.partial[call] = null
+      this.party[call] = null
+      this.limits[call] = null
+      this.shares[call] = null
     }
     for (let call = capacity - 1; call >= from; call--) this.spare.push(call)
     this.capacity = capacity

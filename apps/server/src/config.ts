@@ -77,6 +77,9 @@ export interface Config {
   requestBytesMax: number
   requestRowsMax: number
   requestsInFlightMax: number
+  socketInFlightMax: number
+  /** About how long one tenant makes others wait. */
+  fairWaitMs: number
   /** Bytes of answers that the clients of a lane may leave unread. */
   unreadBytesMax: number
   deadlineMsDefault: number
@@ -227,6 +230,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     requestBytesMax: num('REQUEST_BYTES_MAX'),
     requestRowsMax: num('REQUEST_ROWS_MAX'),
     requestsInFlightMax: num('REQUESTS_IN_FLIGHT_MAX'),
+    socketInFlightMax: num('SOCKET_IN_FLIGHT_MAX'),
+    fairWaitMs: num('FAIR_WAIT_MS'),
     unreadBytesMax: num('UNREAD_BYTES_MAX'),
     deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
     facts: str('FACTS'),

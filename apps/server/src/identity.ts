@@ -44,7 +44,7 @@ export class Identity {
     const at = view.words.length
     const end = at + tenantName.length + textWords.length
     if (end > this.words.length) this.words = new Uint32Array(2 ** Math.ceil(Math.log2(end)))
-    const { words } = this
+    const words = this.words.subarray(0, end)
     words.set(view.words)
     words.set(tenantName, at)
     words.set(textWords, at + tenantName.length)

@@ -32,6 +32,11 @@ export function tooLate(label: string, mayTakeUs: number, budgetUs: number): str
   return `deadline: ${label} may take ${ms} ms to answer, by what waits before it, and the request gives ${budgetUs / 1000} ms; send it to another, or give it more time`
 }
 
+export function heldTooMuch(label: string, bulk: boolean): string {
+  const limit = bulk ? 'MILLRACE_QUEUE_ROWS_MAX' : 'MILLRACE_FAIR_WAIT_MS'
+  return `${label}: other tenants ask for it too, and this one holds its part of the rows already (${limit}); send it later`
+}
+
 export function tooManyCalls(max: number): string {
   return `this lane holds ${max} requests already (MILLRACE_REQUESTS_IN_FLIGHT_MAX); send it later`
 }

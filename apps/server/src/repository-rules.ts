@@ -40,7 +40,7 @@ export function checkedRules(json: unknown): Rules {
 
 /** What the language has and servers of this release do not do: refused rather than passed over. */
 function notYet(rules: Rules): string[] {
-  const lists = (['shadows', 'limits'] as const).filter((list) => (rules[list] ?? []).length > 0)
+  const lists = (['shadows'] as const).filter((list) => (rules[list] ?? []).length > 0)
   const stops = (rules.canaries ?? []).flatMap(({ stop }, i) =>
     stop?.difference_max === undefined ? [] : [`$.canaries[${i}].stop.difference_max`],
   )

@@ -14,12 +14,14 @@ import {
   type ResolvedMessage,
 } from '@millrace/wire'
 import { noAllocator, type Allocator } from './allocator'
+import { Admission } from './admission'
 import { Answers } from './answers'
 import { Calls } from './calls'
 import { copyRequest } from './copy-request'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
+import { holderOf, observeRoom } from './fair-queue'
 import { Identity, mayNot } from './identity'
 import { AnswerCounts, Mapping } from './mapping'
 import { observeBatch } from './pool-limits'
@@ -27,6 +29,7 @@ import { Right, type Principal } from './principal'
 import { readContext } from './read-context'
 import {
   arenaFull,
+  heldTooMuch,
   notReady,
   queueFull,
   rowTooLarge,
@@ -74,6 +77,7 @@ export class Road implements BatchOwner {
   private readonly view = new RequestView()
   private readonly matched = new Matched()
   private readonly identity: Identity
+  private readonly admission: Admission
   private readonly clock: Clock
   private readonly stopSweeping: () => void
   /** The clock is read once for all that one turn of the event loop brings. */
@@ -91,6 +95,8 @@ export class Road implements BatchOwner {
     this.calls = new Calls(config.requestsInFlightMax)
     this.tenants = new TenantCounts(config.metricsTenantsMax)
     this.identity = new Identity(this.tenants)
+    this.admission = new Admission(config, this.tenants)
+    this.admission.map(routed.table)
     const mapping = new Mapping(routed, this.counts)
     this.router = new Router(config, options.allocator ?? noAllocator(clock), clock, sweepMs)
     this.router.map(mapping)
@@ -148,6 +154,10 @@ export class Road implements BatchOwner {
     const version = mapping.versions[route]!.served
     if (version === null || version.limits.length === 0)
       return this.atOnce(caller, item, route, Code.UNAVAILABLE, notReady(mapping.table.routes[route]!))
+    const now = this.tick()
+    const tenant = this.tenant()
+    const limited = this.admission.came(route, tenant, caller.party, now)
+    if (limited !== null) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, limited)
     if (dryRun || (view.flags & Flag.DryRun) !== 0) return this.resolve(caller, item, route)
     if (!matchInputs(view, version.intake, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
@@ -157,10 +167,14 @@ export class Road implements BatchOwner {
     const { rows } = matched
     if (rows > config.requestRowsMax)
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, tooManyRows(rows, config.requestRowsMax))
-    const queue = view.priority === 1 ? version.bulk : version.interactive
+    const bulk = view.priority === 1
+    const queue = bulk ? version.bulk : version.interactive
+    const shares = bulk ? version.bulkShares : version.interactiveShares
+    const holder = holderOf(caller.party.who, tenant)
+    if (!shares.ask(holder, rows, now))
+      return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, heldTooMuch(version.label, bulk))
     if (queue.rowsWaiting + rows > queue.queueRowsMax)
       return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, queueFull(version.label, queue.queueRowsMax))
-    const now = this.tick()
     const received = this.receivedUs || now
     const budgetUs = view.deadlineUs > 0 ? view.deadlineUs : config.deadlineMsDefault * 1000
     const deadlineUs = received + budgetUs
@@ -179,7 +193,8 @@ export class Road implements BatchOwner {
     calls.rows[call] = rows
     calls.parts[call] = 0
     calls.traffic[call] = view.traffic
-    calls.tenant[call] = this.tenant()
+    calls.tenant[call] = tenant
+    calls.count(call, caller.party, this.admission.limitsOf(route), shares, holder)
     calls.timings[call] = view.flags & Flag.Timings
     calls.receivedUs[call] = received
     calls.deadlineUs[call] = deadlineUs
@@ -189,6 +204,7 @@ export class Road implements BatchOwner {
 
   /** From here on requests are decided by other rules; those that are under way keep what decided them. */
   map(routed: Routed): void {
+    this.admission.map(routed.table)
     this.answers.mapping = new Mapping(routed, this.counts)
     this.router.map(this.mapping)
   }
@@ -233,7 +249,9 @@ export class Road implements BatchOwner {
     this.nowUs = this.clock.nowUs()
     this.answers.leaveOut(batch, this.nowUs)
     if (batch.requests > 0) {
-      observeBatch(this.options.versions.of(batch), batch, this.words, this.nowUs, this.calls)
+      const version = this.options.versions.of(batch)
+      observeBatch(version, batch, this.words, this.nowUs, this.calls)
+      observeRoom(version, batch, this.words, this.options.pools[batch.pool]!.pool.ready || 1)
       this.answers.batchRan(batch, this.nowUs)
     }
     batch.queue.free(batch)

@@ -1,5 +1,5 @@
 import { Buckets, bytesPerRow, latencyBoundsUs, rowBounds, type Arena } from '@millrace/base'
-import { BatchQueue } from '@millrace/batch'
+import { BatchQueue, RunCost, Shares } from '@millrace/batch'
 import { intakeOf, type Intake } from '@millrace/wire'
 import type { VersionDescription } from '@millrace/workflow'
 import type { Config } from './config'
@@ -18,6 +18,13 @@ export interface ServedVersion {
   readonly outputPerRequest: Uint8Array
   readonly interactive: BatchQueue
   readonly bulk: BatchQueue
+  /** Which tenant holds how much of either. */
+  readonly interactiveShares: Shares
+  readonly bulkShares: Shares
+  /** Of a run. */
+  readonly cost: RunCost
+  /** Microseconds: about how long one tenant makes others wait. */
+  readonly fairWaitUs: number
   /** What each pool takes at once that could load it when the lane started. */
   readonly placed: readonly PoolLimit[]
   /** Those of them that serve it now; empty: nobody does. */
@@ -67,6 +74,10 @@ export function serveVersion(
     outputPerRequest: Uint8Array.from(signature.outputs, (column) => (column.per === 'request' ? 1 : 0)),
     interactive,
     bulk: queue(),
+    interactiveShares: new Shares(config.queueRowsMax),
+    bulkShares: new Shares(config.queueRowsMax),
+    cost: new RunCost(),
+    fairWaitUs: config.fairWaitMs * 1000,
     placed,
     limits: placed,
     totalUs: new Buckets(latencyBoundsUs),

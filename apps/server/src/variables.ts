@@ -268,6 +268,15 @@ export const variables: readonly Variable[] = [
   bytes('MILLRACE_REQUEST_BYTES_MAX', '16MiB', 'Largest request; at most a slab.', 1024, gib),
   number('MILLRACE_REQUEST_ROWS_MAX', 10000, 'rows', 'Rows of a request.', 1, 2 ** 24),
   number('MILLRACE_REQUESTS_IN_FLIGHT_MAX', 65536, 'requests', 'Requests a lane holds.', 1, 2 ** 22),
+  number('MILLRACE_SOCKET_IN_FLIGHT_MAX', 16384, 'requests', 'Requests that one connection has in flight.', 1, 2 ** 22),
+  number(
+    'MILLRACE_FAIR_WAIT_MS',
+    20,
+    'ms',
+    'About how long rows of one tenant make others wait who ask for the same version.',
+    1,
+    day,
+  ),
   bytes('MILLRACE_UNREAD_BYTES_MAX', '128MiB', 'Answers that the clients of a lane leave unread.', 2 ** 16, 2 ** 40),
   number('MILLRACE_DEADLINE_MS_DEFAULT', 10000, 'ms', 'Deadline of a request that names none.', 1, day),
   number(

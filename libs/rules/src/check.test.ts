@@ -172,6 +172,7 @@ test.each<[string, object, RegExp]>([
     { enrichments: [{ id: 'n', objectives: ['price'], set: { traffic: 'test' } }] },
     /set\.traffic: is what the request says/,
   ],
+  ['a burst of nothing', { limits: [{ id: 'l', requests_in_flight: 1, burst: 2 }] }, /^\$\.limits\[0\]\.burst: /],
   ['a limit of nothing', { limits: [{ id: 'l' }] }, /^\$\.limits\[0\]: limits nothing/],
 ])('%s is refused with its place', (_, parts, message) => {
   expect(problems(rules(parts))).toEqual(expect.arrayContaining([expect.stringMatching(message)]))

@@ -114,6 +114,8 @@ function problemsOf(rules: Rules): string[] {
   for (const [i, limit] of (rules.limits ?? []).entries())
     if (limit.requests_per_second === undefined && limit.requests_in_flight === undefined)
       problems.push(`$.limits[${i}]: limits nothing: give requests_per_second or requests_in_flight`)
+    else if (limit.burst !== undefined && limit.requests_per_second === undefined)
+      problems.push(`$.limits[${i}].burst: is of a rate: give requests_per_second`)
   problems.push(...unreachable(rules))
   return problems
 }

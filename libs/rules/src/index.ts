@@ -16,6 +16,7 @@ export {
   type Canary,
   type Condition,
   type Enrichment,
+  type Limit,
   type Rules,
   type RulesFile,
 } from './rules'

@@ -179,13 +179,22 @@ export const rulesSchema = z.strictObject({
     .array(
       z.strictObject({
         id,
-        objectives: objectives.optional(),
-        tenant: name.optional(),
+        objectives: objectives.optional().describe('Together; all of them unless given.'),
+        tenant: name
+          .optional()
+          .describe('Whose requests: one tenant, or * for each of them by itself; all together unless given.'),
         requests_per_second: z.number().positive().optional(),
-        requests_in_flight: z.number().int().positive().optional(),
+        burst: z
+          .number()
+          .int()
+          .positive()
+          .optional()
+          .describe('Requests that may come at once; as many as a second brings unless given.'),
+        requests_in_flight: z.number().int().positive().optional().describe('Accepted and not answered.'),
       }),
     )
-    .optional(),
+    .optional()
+    .describe('What is above one of them is refused with RESOURCE_EXHAUSTED.'),
 })
 
 /** A rules file, read: with the defaults of its fields. */
@@ -197,6 +206,7 @@ export type Experiment = NonNullable<Rules['experiments']>[number]
 export type Canary = NonNullable<Rules['canaries']>[number]
 export type Override = NonNullable<Rules['overrides']>[number]
 export type Enrichment = NonNullable<Rules['enrichments']>[number]
+export type Limit = NonNullable<Rules['limits']>[number]
 export type Shadow = NonNullable<Rules['shadows']>[number]
 
 /** Attributes that every request has a place for: who asks, from where, and what for. */

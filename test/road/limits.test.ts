@@ -1,0 +1,242 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Client, ScoreError, ScoreRequest } from '@millrace/client'
+import type { RulesFile } from '@millrace/rules'
+import { hashOfKey } from '@millrace/server'
+import { encodeRequestList } from '@millrace/wire'
+import { message } from '../support/messages'
+import { RawSocket } from '../support/raw-socket'
+import { repliesById } from '../support/messages'
+import { http, serve, stopServed, until, type Served } from '../support/served'
+
+/* Every limit on who may have how much: reached, refused by its name, nobody else disturbed, and all of it given back. */
+
+const folder = mkdtempSync(join(tmpdir(), 'limits-'))
+const file = join(folder, 'tenants.json')
+const tenants = ['shop', 'other', 'third']
+const key = (tenant: string): string => tenant.padEnd(40, '.')
+
+beforeAll(() =>
+  writeFileSync(
+    file,
+    JSON.stringify({
+      tenants: Object.fromEntries(
+        tenants.map((tenant) => [tenant, { keys: [hashOfKey(key(tenant))], may: ['resolve'] }]),
+      ),
+    }),
+  ),
+)
+afterAll(async () => {
+  await stopServed()
+  rmSync(folder, { recursive: true })
+})
+
+const objectives = { slow: { default: 'slow@1' }, crash: { default: 'crash@1' }, echo: { default: 'echo@1' } }
+/** Keeps its thread busy for so long. */
+const slow = (ms: number): { objective: string; inputs: { ms: Float32Array } } => {
+  return { objective: 'slow', inputs: { ms: Float32Array.of(ms) } }
+}
+const crash = (how: string): { objective: string; inputs: { how: string; value: Int32Array } } => {
+  return { objective: 'crash', inputs: { how, value: Int32Array.of(1) } }
+}
+
+/** `OK`, or why not. */
+function saying(asked: Promise<unknown>): Promise<string> {
+  return asked.then(
+    () => 'OK',
+    (error: ScoreError) => error.message,
+  )
+}
+
+describe.each(['uws', 'node'])('%s', (transport) => {
+  let served: Served
+  let clients: Record<string, Client>
+
+  beforeAll(async () => {
+    served = await serve({
+      MILLRACE_TRANSPORT: transport,
+      MILLRACE_TENANTS: file,
+      MILLRACE_SOCKET_IN_FLIGHT_MAX: '40',
+      MILLRACE_POOL_CPU_THREADS: '1',
+      // Not what is looked at here.
+      MILLRACE_FAIR_WAIT_MS: '600000',
+      MILLRACE_STATE_FOLDER: mkdtempSync(join(folder, 'state-')),
+    })
+    clients = Object.fromEntries(
+      tenants.map((tenant) => [tenant, served.client({ token: key(tenant), transport: 'http' })]),
+    )
+  })
+  afterEach(() => served.idle())
+
+  const publish = async (limits: RulesFile['limits']): Promise<void> => {
+    const answer = await served.admin('POST', '/v1/rules', JSON.stringify({ rules: { objectives, limits } }))
+    expect([answer.status, answer.body.toString('utf8')]).toEqual([200, expect.any(String)])
+  }
+  const ask = (tenant: string, request: ScoreRequest): Promise<string> => saying(clients[tenant]!.score(request))
+  /** As many at once, over one WebSocket of each. */
+  const inFlight = async (tenant: string, count: number, request: ScoreRequest = slow(300)): Promise<string[]> => {
+    const client = served.client({ token: key(tenant) })
+    return Promise.all(Array.from({ length: count }, () => saying(client.score(request))))
+  }
+  const refusedBy = (said: readonly string[]): Map<string, number> => {
+    const counts = new Map<string, number>()
+    for (const one of said) counts.set(one, (counts.get(one) ?? 0) + 1)
+    return counts
+  }
+
+  test('requests in flight of a tenant, over all versions and connections', async () => {
+    await publish([{ id: 'few', tenant: 'shop', requests_in_flight: 3 }])
+    const no = 'RESOURCE_EXHAUSTED: limit few of the rules: 3 requests_in_flight of shop; send it later'
+    for (let round = 0; round < 3; round++) {
+      const [first, second, other] = await Promise.all([
+        inFlight('shop', 4),
+        inFlight('shop', 4, crash('none')),
+        inFlight('other', 9),
+      ])
+      expect(other).toEqual(Array(9).fill('OK'))
+      expect(refusedBy([...first, ...second])).toEqual(
+        new Map([
+          ['OK', 3],
+          [no, 5],
+        ]),
+      )
+      await served.idle()
+    }
+  })
+
+  test('requests a second: of one tenant, of each, and of an objective', async () => {
+    await publish([
+      { id: 'one', tenant: 'shop', requests_per_second: 0.001, burst: 2 },
+      { id: 'each', tenant: '*', objectives: ['crash'], requests_per_second: 0.001, burst: 3 },
+      { id: 'all', objectives: ['echo'], requests_per_second: 0.001, burst: 1 },
+    ])
+    const many = async (tenant: string, objective: 'slow' | 'crash' | 'echo'): Promise<string[]> => {
+      const said: string[] = []
+      const inputs = { id: BigUint64Array.of(1n), tag: 't', key: BigUint64Array.of(1n), text: ['t'] }
+      for (let i = 0; i < 5; i++)
+        said.push(
+          await ask(
+            tenant,
+            objective === 'slow' ? slow(0) : objective === 'crash' ? crash('none') : { objective, inputs },
+          ),
+        )
+      return said.map((one) => /limit (\w+) of/.exec(one)?.[1] ?? one)
+    }
+    expect(await many('shop', 'slow')).toEqual(['OK', 'OK', 'one', 'one', 'one'])
+    // Of the first limit that refuses; it takes nothing of the others.
+    expect(await many('shop', 'crash')).toEqual(Array(5).fill('one'))
+    expect(await many('other', 'crash')).toEqual(['OK', 'OK', 'OK', 'each', 'each'])
+    expect(await many('third', 'crash')).toEqual(['OK', 'OK', 'OK', 'each', 'each'])
+    expect(await many('other', 'echo')).toEqual(['OK', 'all', 'all', 'all', 'all'])
+    expect(await many('third', 'echo')).toEqual(Array(5).fill('all'))
+    expect(await many('third', 'slow')).toEqual(Array(5).fill('OK'))
+    // What asks for the route alone comes as well.
+    const resolved = await saying(clients['shop']!.resolve({ objective: 'slow' }))
+    expect(resolved).toBe(
+      'RESOURCE_EXHAUSTED: limit one of the rules: 0.001 requests_per_second of shop; send it later',
+    )
+    // Published while it serves: other numbers begin anew, the same go on.
+    await publish([{ id: 'one', tenant: 'shop', requests_per_second: 0.001, burst: 1 }])
+    expect(await many('shop', 'slow')).toEqual(['OK', 'one', 'one', 'one', 'one'])
+    await publish([{ id: 'one', tenant: 'shop', requests_per_second: 0.001, burst: 1 }])
+    expect(await many('shop', 'slow')).toEqual(Array(5).fill('one'))
+    await publish([])
+    expect(await many('shop', 'slow')).toEqual(Array(5).fill('OK'))
+  })
+
+  test('requests in flight come back after closes, deadlines and dead threads, also over a publish', async () => {
+    await publish([{ id: 'few', tenant: '*', requests_in_flight: 4 }])
+    const whole = async (): Promise<void> => {
+      await served.idle()
+      expect(refusedBy(await inFlight('shop', 6)).get('OK')).toBe(4)
+    }
+    await whole()
+    // Gone before it is answered.
+    const socket = await RawSocket.open(served.server.port, { authorization: `Bearer ${key('shop')}` })
+    for (let i = 0; i < 4; i++) socket.send(message('slow', { ms: Float32Array.of(200) }, { id: BigInt(i) }))
+    await until('they are in flight', async () => {
+      const { requestsInFlight } = await served.lane()
+      return requestsInFlight === 4 || String(requestsInFlight)
+    })
+    socket.terminate()
+    await whole()
+    // Answered at their deadline, while they run.
+    const late = await inFlight('shop', 4, { ...slow(500), deadlineMs: 50 })
+    for (const one of late) expect(one).toMatch(/^DEADLINE_EXCEEDED/)
+    await whole()
+    const dead = await inFlight('shop', 4, crash('exit'))
+    for (const one of dead) expect(one).toMatch(/^UNAVAILABLE/)
+    await whole()
+    // Under way while the limit is published again with other numbers, and taken away.
+    const running = inFlight('shop', 4, slow(400))
+    await until('they are in flight', async () => {
+      const { requestsInFlight } = await served.lane()
+      return requestsInFlight === 4 || String(requestsInFlight)
+    })
+    await publish([{ id: 'few', tenant: '*', requests_in_flight: 5 }])
+    expect(refusedBy(await inFlight('shop', 3)).get('OK')).toBe(1)
+    expect(await running).toEqual(Array(4).fill('OK'))
+    await served.idle()
+    expect(refusedBy(await inFlight('shop', 7)).get('OK')).toBe(5)
+    await publish([])
+    expect(await inFlight('shop', 12)).toEqual(Array(12).fill('OK'))
+  })
+
+  test('requests in flight of one connection: a WebSocket, and a list that is posted', async () => {
+    await publish([])
+    const no = /this connection has 40 requests in flight already \(MILLRACE_SOCKET_IN_FLIGHT_MAX\)/
+    const headers = { authorization: `Bearer ${key('shop')}` }
+    const socket = await RawSocket.open(served.server.port, headers)
+    for (let round = 1; round <= 2; round++) {
+      for (let i = 0; i < 50; i++) socket.send(message('slow', { ms: Float32Array.of(30) }, { id: BigInt(i) }))
+      const replies = repliesById((await socket.received(50 * round)).slice(50 * (round - 1)))
+      expect(replies.map(({ id }) => Number(id))).toEqual(Array.from({ length: 50 }, (_, i) => i))
+      const refused = replies.filter(({ code }) => code !== 'OK')
+      expect(refused).toHaveLength(10)
+      for (const { code, message: why } of refused) {
+        expect(code).toBe('RESOURCE_EXHAUSTED')
+        expect(why).toMatch(no)
+      }
+    }
+    // Beside it another connection has its own.
+    expect(await inFlight('shop', 3)).toEqual(['OK', 'OK', 'OK'])
+    await socket.close()
+    const list = encodeRequestList(Array.from({ length: 45 }, () => message('slow', { ms: Float32Array.of(5) })))
+    const type = { 'content-type': 'application/x-flatbuffers' }
+    const { body } = await http(served.server.port, 'POST', '/v1/score', list, { ...type, ...headers })
+    expect(body.toString('latin1').match(/MILLRACE_SOCKET_IN_FLIGHT_MAX/g)).toHaveLength(5)
+  })
+})
+
+test.each(['uws', 'node'])(
+  'who takes more than its part of a version leaves the others theirs, on %s',
+  async (transport) => {
+    const served = await serve({
+      MILLRACE_TRANSPORT: transport,
+      MILLRACE_TENANTS: file,
+      MILLRACE_POOL_CPU_THREADS: '1',
+      MILLRACE_STATE_FOLDER: mkdtempSync(join(folder, 'state-')),
+    })
+    const all = (tenant: string, count: number): Promise<string[]> => {
+      const client = served.client({ token: key(tenant) })
+      return Promise.all(Array.from({ length: count }, () => saying(client.score(slow(20)))))
+    }
+    // What a run costs is learnt first: 20 ms, for one row or sixteen of them. Who is alone may have all of it.
+    for (const count of [1, 3, 9, 200, 5, 12]) expect(await all('shop', count)).toEqual(Array(count).fill('OK'))
+    // Three such runs of sixteen rows are what there is room for.
+    await all('other', 1)
+    const noisy = all('shop', 400)
+    expect((await Promise.all([all('other', 8), all('third', 8)])).flat()).toEqual(Array(16).fill('OK'))
+    const said = await noisy
+    const no =
+      'RESOURCE_EXHAUSTED: slow@1: other tenants ask for it too, and this one holds its part of the rows already ' +
+      '(MILLRACE_FAIR_WAIT_MS); send it later'
+    expect([...new Set(said)].sort()).toEqual(['OK', no])
+    expect(said.filter((one) => one === 'OK').length).toBeLessThan(100)
+    await served.idle()
+    // Nobody else asks any more.
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    expect(await all('shop', 200)).toEqual(Array(200).fill('OK'))
+  },
+)
