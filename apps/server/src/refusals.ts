@@ -1,5 +1,7 @@
-import type { Route } from '@millrace/rules'
-import { textAt, type RequestView } from '@millrace/wire'
+import { objectiveOf, refuseOverride, type Route, type Table } from '@millrace/rules'
+import { contextOf, overrideOf, textAt, type RequestView } from '@millrace/wire'
+import type { Refused } from './refused'
+import type { Versions } from './versions'
 
 /* What the road says to those whom it does not serve: which field or limit it is, and what to change. */
 
@@ -12,6 +14,16 @@ export function unknownObjective(view: RequestView, objectives: readonly string[
       : `hash ${((BigInt(view.objectiveHi) << 32n) | BigInt(view.objectiveLo)).toString(16)}`
   const more = objectives.length > 10 ? ` and ${objectives.length - 10} more` : ''
   return `objective: ${asked} is not served here; there are ${objectives.slice(0, 10).join(', ')}${more}`
+}
+
+/** Of a request whose override the rules do not allow. */
+export function overrideRefused(view: RequestView, table: Table, versions: Versions): Refused {
+  const asked = overrideOf(view)!
+  const { code, message } = refuseOverride(table.rules, objectiveOf(table, view)!, contextOf(view), asked)
+  const isThere =
+    !('version' in asked) ||
+    versions.all.some(({ description: { name, version } }) => name === asked.workflow && version === asked.version)
+  return { code, message: isThere ? message : `${message}; this server has no such version` }
 }
 
 export function notReady({ workflow, version }: Route): string {

@@ -1,14 +1,12 @@
 import { Code, systemClock, type Arena, type Clock } from '@millrace/base'
 import { admit, type Batch, type BatchQueue } from '@millrace/batch'
-import { NoRoute, objectiveOf, refuseOverride, routingKey } from '@millrace/rules'
+import { NoRoute, routingKey } from '@millrace/rules'
 import {
-  contextOf,
   describeFault,
   Flag,
   heapBytesOf,
   Matched,
   matchInputs,
-  overrideOf,
   RequestView,
   verifyRequest,
   type ResolvedMessage,
@@ -31,6 +29,7 @@ import {
   arenaFull,
   heldTooMuch,
   notReady,
+  overrideRefused,
   queueFull,
   rowTooLarge,
   tooLate,
@@ -38,6 +37,7 @@ import {
   tooManyRows,
   unknownObjective,
 } from './refusals'
+import type { Refused } from './refused'
 import { decisionRefused, Router } from './router'
 import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
@@ -135,18 +135,16 @@ export class Road implements BatchOwner {
     const { config } = this.options
     const { mapping } = this
     const stranger = this.identity.check(view, caller.party.who)
-    if (stranger !== null) return this.atOnce(caller, item, -1, stranger.code, stranger.message)
+    if (stranger !== null) return this.refuse(caller, item, -1, stranger)
     const route = this.router.route(view, mapping)
     if (route === NoRoute.WAITS) {
       const copy = new Uint8Array(buffer, base, length).slice().buffer
       return this.whenAllocated(length, () => this.serve(caller, item, copy, 0, length, dryRun))
     }
     this.router.count(view, mapping, route)
-    if (route === NoRoute.REFUSED) return this.refuseOverride(caller, item)
-    if (route === decisionRefused) {
-      const { code, message } = this.router.refusal!
-      return this.atOnce(caller, item, -1, code, message)
-    }
+    if (route === NoRoute.REFUSED)
+      return this.refuse(caller, item, -1, overrideRefused(view, mapping.table, this.options.versions))
+    if (route === decisionRefused) return this.refuse(caller, item, -1, this.router.refusal!)
     if (route < 0)
       return this.atOnce(caller, item, -1, Code.NOT_FOUND, unknownObjective(view, mapping.table.objectives))
     if (this.draining)
@@ -374,6 +372,10 @@ export class Road implements BatchOwner {
     this.dispatcher.dispatch(this.nowUs)
   }
 
+  private refuse(caller: Caller, item: number, route: number, { code, message }: Refused): void {
+    this.atOnce(caller, item, route, code, message)
+  }
+
   /** Answers what the view holds without running it. */
   private atOnce(
     caller: Caller,
@@ -397,25 +399,9 @@ export class Road implements BatchOwner {
   private resolve(caller: Caller, item: number, route: number): void {
     const { view, mapping } = this
     const { who } = caller.party
-    if ((who.may & Right.resolve) === 0) {
-      const { code, message } = mayNot(who, 'resolve')
-      return this.atOnce(caller, item, route, code, message)
-    }
+    if ((who.may & Right.resolve) === 0) return this.refuse(caller, item, route, mayNot(who, 'resolve'))
     const { workflow, version } = mapping.table.routes[route]!
     const resolved = { routingKey: routingKey(workflow, version), decision: this.router.sign(view, mapping, route) }
     this.atOnce(caller, item, route, Code.OK, '', resolved)
-  }
-
-  private refuseOverride(caller: Caller, item: number): void {
-    const { view, options, mapping } = this
-    const { rules } = mapping.table
-    const asked = overrideOf(view)!
-    const { code, message } = refuseOverride(rules, objectiveOf(mapping.table, view)!, contextOf(view), asked)
-    const isThere =
-      !('version' in asked) ||
-      options.versions.all.some(
-        ({ description: { name, version } }) => name === asked.workflow && version === asked.version,
-      )
-    this.atOnce(caller, item, -1, code, isThere ? message : `${message}; this server has no such version`)
   }
 }
