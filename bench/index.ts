@@ -18,6 +18,7 @@ ${suites.map(({ name, about, usual }) => `  ${name.padEnd(width)}  ${about}${usu
   --quick        in a fifth of the time, with wider spread
   --smoke        as short as it gets: that everything runs and answers rightly, not how fast
   --only TEXT    only what has it in its name: loads of road, workloads, rivals
+  --profile      road: what each step takes, and profiles of the front thread and a pool thread
   --rounds N     rounds, interleaved (5)
   --seconds N    length of a run (3)
   --out FOLDER   where results are written: JSON, plots, and report.html of all that is there (bench/results)
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
       smoke: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
+      profile: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '3' },
       out: { type: 'string', default: join(__dirname, '../results') },
@@ -42,6 +44,7 @@ async function main(): Promise<void> {
   const { smoke, quick } = values
   const options: Options = {
     ...{ smoke, quick, only: values.only },
+    profiles: values.profile ? join(values.out, 'profiles') : undefined,
     rounds: numberOf('rounds', values.rounds),
     seconds: numberOf('seconds', values.seconds),
     say: (line) => console.error(`  ${line}`),

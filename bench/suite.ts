@@ -14,6 +14,8 @@ export interface Options {
   readonly seconds: number
   /** Only what has this in its name. */
   readonly only: string | undefined
+  /** What takes the time is looked at too, where a suite can: its profiles are put into this folder. */
+  readonly profiles: string | undefined
   /** What goes on. */
   readonly say: (line: string) => void
 }

@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import { measure, type Run } from '../load/measure'
+import { profilePlot, profileRoad, profileTable, type Profiled } from '../profile/profile'
 import { figure, marked, median, spread, table } from '../report'
 import { startEcho, startMillrace } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
@@ -41,8 +43,37 @@ export const road: Suite = {
         { name: 'bare echo', values: loads.map(({ echo }) => mid(echo)) },
       ],
     }
-    return { text: roadTable(loads) + note, results: { engineAloneUs, loads }, plots: [{ name: 'cpu', plot }] }
+    const profiles = await profileScenarios(options)
+    return {
+      text: [roadTable(loads) + note, ...profiles.map(({ text }) => text)].join('\n\n'),
+      results: { engineAloneUs, loads, profiles: profiles.map(({ profiled }) => profiled) },
+      plots: [
+        { name: 'cpu', plot },
+        ...profiles.map(({ profiled }, i) => ({ name: `steps-${i + 1}`, plot: profilePlot(profiled) })),
+      ],
+    }
   },
+}
+
+/** What takes the time, where that is asked: apart from the runs that are compared, since it costs. */
+function profileScenarios(options: Options): Promise<{ profiled: Profiled; text: string }[]> {
+  const { profiles } = options
+  if (profiles === undefined) return Promise.resolve([])
+  return inFolder(async (folder) => {
+    const prepared = await mlp.prepare(folder)
+    const all: { profiled: Profiled; text: string }[] = []
+    for (const scenario of chosen(options)) {
+      const own = join(profiles, scenario.name.toLowerCase().replaceAll(/\W+/g, '-'))
+      options.say(`${scenario.name}: profiled`)
+      const profiled = await profileRoad(scenario, prepared, own, options)
+      all.push({ profiled, text: profileTable(profiled, own) })
+    }
+    return all
+  })
+}
+
+function chosen({ only = '' }: Options): Scenario[] {
+  return scenarios.filter(({ name }) => name.includes(only))
 }
 
 /** Millrace and the bare echo, in turns, under the same load; each load from processes of its own. */
@@ -52,7 +83,7 @@ function benchRoad(options: Options): Promise<RoadResult[]> {
     const servers = { road: await startMillrace(env), echo: await startEcho() }
     try {
       const results: RoadResult[] = []
-      for (const scenario of scenarios.filter(({ name }) => name.includes(options.only ?? ''))) {
+      for (const scenario of chosen(options)) {
         const [roads, echoes]: [Run[], Run[]] = [[], []]
         for (let round = 0; round < roundsOf(options); round++) {
           const echo = await measure(servers.echo, loadOf(scenario, traffic, true), timingOf(options))
