@@ -58,7 +58,7 @@ async function main(): Promise<void> {
     const target = await known.open()
     if (values.file !== undefined) await target.tryFile(readFileSync(values.file))
     else {
-      for (const file of corpusOf(name)) await tried(name, target.tryFile(readFileSync(file)), `file ${file}`)
+      for (const file of corpusOf(name)) await tried(name, target.tryFile(readFileSync(file)), () => `--file ${file}`)
       await run(name, target, seed, first, last)
     }
     target.close()
@@ -72,7 +72,7 @@ async function run(name: string, target: Target, seed: number, first: number, la
   for (let block = first; block < last; block++) {
     const doing = `--target ${name} --seed ${seed} --case ${block * blockCases}`
     watch(doing)
-    await tried(name, target.run(seed, block, outcomes), `--target ${name} --seed ${seed}`)
+    await tried(name, target.run(seed, block, outcomes), (n) => `--seed ${seed} --case ${n}`)
     if (performance.now() - told < 10_000) continue
     told = performance.now()
     console.error(`  ${name}: ${(block + 1 - first) * blockCases} of ${(last - first) * blockCases}`)
@@ -88,16 +88,18 @@ async function run(name: string, target: Target, seed: number, first: number, la
 }
 
 /** Keeps what fails, and says how to see it again. */
-async function tried(name: string, trying: Promise<void>, where: string): Promise<void> {
+async function tried(name: string, trying: Promise<void>, again: (n: number) => string): Promise<void> {
   try {
     await trying
   } catch (error) {
-    if (!(error instanceof CaseError)) throw new Error(`${where}: ${(error as Error).stack}`)
+    if (!(error instanceof CaseError)) throw new Error(`${name}: ${(error as Error).stack}`)
     const folder = join(__dirname, '../found')
     mkdirSync(folder, { recursive: true })
     const file = join(folder, `${name}-${error.caseNumber}`)
     writeFileSync(file, error.bytes)
-    throw new Error(`npm run fuzz -- ${where} --case ${error.caseNumber}\n${error.message}\nthe message is in ${file}`)
+    throw new Error(
+      `npm run fuzz -- --target ${name} ${again(error.caseNumber)}\n${error.message}\nthe message is in ${file}`,
+    )
   }
 }
 
@@ -114,5 +116,6 @@ function whole(name: string, text: string): number {
 
 main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
+  // What is held of the lanes would keep the process.
+  process.exit(1)
 })

@@ -99,7 +99,13 @@ class Side {
       around.restore(placed)
     }
     await world.settled()
-    return answers.map((take) => take())
+    return answers.map((take, i) => {
+      try {
+        return take()
+      } catch (error) {
+        throw new CaseError(asked[i]!.n, asked[i]!.bytes, error)
+      }
+    })
   }
 }
 

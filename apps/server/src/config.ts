@@ -58,6 +58,8 @@ export interface Config {
   siblings: 'last' | 'out'
   oversubscribe: 'no' | 'yes'
   transport: 'auto' | 'uws' | 'node'
+  /** Of the addon of uWebSockets.js that may be loaded; empty: the one that was tested. */
+  uwsSha256: string
   logLevel: string
   explainRequests: number
   metricsTenantsMax: number
@@ -215,6 +217,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     siblings: wishes.siblings,
     oversubscribe,
     transport: raw('MILLRACE_TRANSPORT') as Config['transport'],
+    uwsSha256: str('UWS_SHA256'),
     logLevel: str('LOG_LEVEL'),
     explainRequests: num('EXPLAIN_REQUESTS'),
     metricsTenantsMax: num('METRICS_TENANTS_MAX'),
@@ -276,6 +279,10 @@ function checkRelations(config: Config, available: number, problems: string[]): 
   const need = (holds: boolean, message: string): void => {
     if (!holds) problems.push(message)
   }
+  need(
+    /^([0-9a-f]{64})?$/i.test(config.uwsSha256),
+    'MILLRACE_UWS_SHA256: must be 64 hexadecimal digits: sha256sum node_modules/uWebSockets.js/uws_*.node',
+  )
   need(config.repository !== '', 'MILLRACE_REPOSITORY: names no folder')
   need(Number.isInteger(Math.log2(config.arenaBytes)), 'MILLRACE_ARENA_BYTES: must be a power of two')
   need(Number.isInteger(Math.log2(config.slabBytesMax)), 'MILLRACE_SLAB_BYTES_MAX: must be a power of two')

@@ -122,7 +122,7 @@ export class Lane {
       const doorkeeper = openDoorkeeper(config, road.tenants, log)
       const tls = tlsFilesOf(config, 'data')
       const transport = await openTransport(
-        config.transport,
+        config,
         {
           host: config.host,
           port: config.port,

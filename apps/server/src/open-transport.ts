@@ -6,9 +6,9 @@ import type { Transport, TransportOptions } from './transport'
 import { loadUws, openUws } from './uws-transport'
 
 /** Whether uWebSockets.js can be used here: null, or why not. */
-export function uwsProblem(): string | null {
+export function uwsProblem({ uwsSha256 }: Pick<Config, 'uwsSha256'>): string | null {
   try {
-    loadUws()
+    loadUws(uwsSha256)
     return null
   } catch (error) {
     return error instanceof Error ? error.message.split('\n')[0]! : String(error)
@@ -17,11 +17,11 @@ export function uwsProblem(): string | null {
 
 /** The transport that is configured; `auto` falls back to node:http and ws with one warning. */
 export async function openTransport(
-  kind: Config['transport'],
+  config: Pick<Config, 'transport' | 'uwsSha256'>,
   options: TransportOptions,
   log: Log,
 ): Promise<Transport> {
-  const transport = await openKind(kind, options, log)
+  const transport = await openKind(config, options, log)
   if (options.tls === null) return transport
   const unfollow = followTls(options.tls.files, log, (texts) => transport.renewTls(texts))
   const stopListening = transport.stopListening.bind(transport)
@@ -32,11 +32,15 @@ export async function openTransport(
   return transport
 }
 
-async function openKind(kind: Config['transport'], options: TransportOptions, log: Log): Promise<Transport> {
-  if (kind === 'node') return openNode(options)
-  const problem = uwsProblem()
-  if (problem === null) return openUws(loadUws(), options)
-  if (kind === 'uws') throw new Error(`MILLRACE_TRANSPORT=uws: uWebSockets.js does not load: ${problem}`)
+async function openKind(
+  config: Pick<Config, 'transport' | 'uwsSha256'>,
+  options: TransportOptions,
+  log: Log,
+): Promise<Transport> {
+  if (config.transport === 'node') return openNode(options)
+  const problem = uwsProblem(config)
+  if (problem === null) return openUws(loadUws(config.uwsSha256), options)
+  if (config.transport === 'uws') throw new Error(`MILLRACE_TRANSPORT=uws: uWebSockets.js does not load: ${problem}`)
   log.warn(
     `uWebSockets.js does not load (${problem}); serving with node:http and ws, at a fraction of its rate. ` +
       `Run on a platform that it supports, or set MILLRACE_TRANSPORT=node to accept it`,

@@ -445,6 +445,6 @@ function oneLaneWithoutUws(config: Config, log: Log): Config {
 }
 
 /** Whether processes can open the same port. */
-function sharesPort({ transport }: Config): boolean {
-  return transport === 'uws' || (transport === 'auto' && uwsProblem() === null)
+function sharesPort(config: Config): boolean {
+  return config.transport === 'uws' || (config.transport === 'auto' && uwsProblem(config) === null)
 }

@@ -1,6 +1,4 @@
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
 import { Refusal } from '@millrace/base'
 import { laneHeader } from '@millrace/wire'
@@ -20,6 +18,7 @@ import {
   type TransportOptions,
 } from './transport'
 import { Unread, type Sending } from './unread'
+import { checkAddon } from './uws-addon'
 
 /*
  * The one file that knows uWebSockets.js. Its rules, which are not TypeScript's: a request and its buffers live only
@@ -27,28 +26,9 @@ import { Unread, type Sending } from './unread'
  * it; only calls of the v20.41 API.
  */
 
-/** sha256 of the addons of the `uwebsockets` package, 3.0.6: native code is not loaded on trust. */
-const addonHashes: Readonly<Record<string, string>> = {
-  linux_x64_115: 'f4fa5d7b697529b45ac8aa3d57385d9af51bc1d2b26aa9f5b68ca4361542e665',
-  linux_x64_127: '78e38a9a163b1cf33ce539619e5908111dea95a12e7943d95fbcdd524879caa8',
-  linux_x64_137: '3b549c14e01d9d1faf234cdf4b6f0fb08158605e3692cd0eb1b905e327bd3449',
-  linux_arm64_115: '034e0fcccdc08f90df3b130f421516311831b1352fe38eab91abc2984c2fdf3a',
-  linux_arm64_127: 'a7d9bc3ec166421a49416d5ea4f49118ae68ea1dbf8a765c4f45a79b0b6adb13',
-  linux_arm64_137: 'b6eb007d627e00bcce03ad38f197124e9027c03f6fe784b37f97b8a6ea709cb4',
-}
-
-/** Throws an Error that says why the addon cannot be used here. */
-export function loadUws(): typeof Uws {
-  const file = require.resolve('uWebSockets.js')
-  const { name } = JSON.parse(readFileSync(join(dirname(file), 'package.json'), 'utf8')) as { name: string }
-  const platform = `${process.platform}_${process.arch}_${process.versions.modules}`
-  const expected = addonHashes[platform]
-  // Under another name it is what an operator chose to install.
-  if (name === 'uwebsockets' && expected !== undefined) {
-    const addon = readFileSync(join(dirname(file), `uws_${platform}.node`))
-    if (createHash('sha256').update(addon).digest('hex') !== expected)
-      throw new Error(`uws_${platform}.node is not the file that this release was tested with`)
-  }
+/** Throws an Error that says why the addon cannot be used here; `sha256` is `MILLRACE_UWS_SHA256`. */
+export function loadUws(sha256: string): typeof Uws {
+  checkAddon(dirname(require.resolve('uWebSockets.js')), sha256)
   // eslint-disable-next-line @typescript-eslint/no-require-imports
   return require('uWebSockets.js') as typeof Uws
 }

@@ -175,6 +175,11 @@ export const variables: readonly Variable[] = [
     ['auto', 'uws', 'node'],
     'HTTP server of the data port: uws, node, or auto (uws where it loads).',
   ),
+  text(
+    'MILLRACE_UWS_SHA256',
+    '',
+    'sha256 of another native addon of uWebSockets.js to load; empty: only the tested one.',
+  ),
   choice(
     'MILLRACE_LOG_LEVEL',
     'info',

@@ -775,6 +775,24 @@ describe('a list of requests', () => {
     expect(list.fault).toBe(itemFault(0))
   })
 
+  test('requests that lie on each other are refused: a message is work for its bytes, not for its items', () => {
+    const large = encodeRequest({ id: 1n, objective: 'price', decision: new Uint8Array(1000) })
+    const parts = new Parts(encodeRequestList([large, ...messages]))
+    const { root } = parts
+    const list = new ListView()
+    expect(verifyList(parts.bytes.buffer, 0, parts.bytes.length, 100, list)).toBe(true)
+    // What is built first lies last: the others can point to it.
+    for (const i of [1, 2, 3]) {
+      const at = parts.at(parts.element(root, 0, i), 0)
+      parts.put(at, parts.to(parts.element(root, 0, 0), 0) - at)
+    }
+    expect(verifyList(parts.bytes.buffer, 0, parts.bytes.length, 100, list)).toBe(false)
+    expect(list).toMatchObject({
+      count: 0,
+      fault: expect.stringMatching(/^items: \d+ bytes of requests in a message of \d+: some overlap$/),
+    })
+  })
+
   test('too many, too short, not of whole words, not aligned is refused', () => {
     const bytes = new Uint8Array(encodeRequestList(messages))
     expect(verifiedList(bytes, 2)).toMatchObject({ count: 0, fault: 'items: 3 requests in one list, at most 2' })

@@ -303,6 +303,7 @@ export function verifyList(
     out.begin = new Int32Array(count)
     out.length = new Int32Array(count)
   }
+  let bytesOfItems = 0
   for (let i = 0; i < count; i++) {
     const at = vector + 4 * i
     const item = at + words[at >>> 2]!
@@ -311,10 +312,16 @@ export function verifyList(
       if (bytes > 0 && (bytes & 7) === 0) {
         out.begin[i] = bytes
         out.length[i] = words[(bytes >>> 2) - 1]!
+        bytesOfItems += out.length[i]!
         continue
       }
     }
     out.fault = `items[${i}].request: missing, outside the message or not aligned to 8 bytes`
+    return false
+  }
+  // Else a few bytes would be read as often as a list has items.
+  if (bytesOfItems > length) {
+    out.fault = `items: ${bytesOfItems} bytes of requests in a message of ${length}: some overlap`
     return false
   }
   out.count = count
