@@ -51,7 +51,8 @@ export async function askServer(url: URL, asked: Asked, tls: TlsOptions, hint: s
   }
 }
 
-function readTls(tls: TlsOptions): Record<string, Buffer> {
+/** What the files hold. Throws a UsageError that names one that cannot be read. */
+export function readTls(tls: TlsOptions): Record<string, Buffer> {
   const read: Record<string, Buffer> = {}
   for (const part of ['ca', 'cert', 'key'] as const) {
     const file = tls[part]

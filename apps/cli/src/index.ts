@@ -16,6 +16,7 @@ import { addPlan } from './plan/commands'
 import { pools, type PoolsOptions } from './pools'
 import { restart } from './restart'
 import { diffRules, listRules, publishRules, rollbackRules, showRules, type PublishOptions } from './rules'
+import { replay, type ReplayOptions } from './replay'
 import { score, type ScoreOptions } from './score'
 import { serve } from './serve'
 import { addTenants } from './tenants'
@@ -62,6 +63,16 @@ export function main(argv: readonly string[]): void {
     .option('--token-file <file>', 'file with the key of a tenant; else MILLRACE_TOKEN')
     .option(...json)
     .action(async (file: string, options: ScoreOptions) => exit(await score(file, options)))
+  program
+    .command('replay')
+    .description('send what servers recorded (MILLRACE_RECORD_FILE), at its own pace or faster')
+    .argument('<file...>', 'recordings; those of several lanes together')
+    .option('--speed <factor>', 'so many times as fast as it arrived', '1')
+    .option('--sockets <number>', 'WebSockets, over all lanes alike', '4')
+    .option('--token-file <file>', 'file with the key of a tenant; else MILLRACE_TOKEN')
+    .option('-u, --url <url>', 'data port of the server', 'http://127.0.0.1:8080')
+    .option(...json)
+    .action(async (files: string[], options: ReplayOptions) => exit(await replay(files, options)))
   program
     .command('check')
     .description('load every version of a repository, run its golden requests on every engine, compile its rules')

@@ -95,7 +95,7 @@ function short(value: unknown): string {
 }
 
 /** Not an option of its own: whoever lists processes would read it. */
-function tokenOf(file: string | undefined): string {
+export function tokenOf(file: string | undefined): string {
   if (file === undefined) return process.env['MILLRACE_TOKEN'] ?? ''
   try {
     return readFileSync(file, 'utf8').trim()

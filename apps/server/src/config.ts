@@ -84,6 +84,11 @@ export interface Config {
   fairWaitMs: number
   /** Bytes of answers that the clients of a lane may leave unread. */
   unreadBytesMax: number
+  /** One request in so many is recorded; 0: none. */
+  recordOneIn: number
+  recordFile: string
+  /** Of each lane's file. */
+  recordBytesMax: number
   deadlineMsDefault: number
   publishWaitMs: number
   drainMs: number
@@ -236,6 +241,9 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     socketInFlightMax: num('SOCKET_IN_FLIGHT_MAX'),
     fairWaitMs: num('FAIR_WAIT_MS'),
     unreadBytesMax: num('UNREAD_BYTES_MAX'),
+    recordOneIn: num('RECORD_ONE_IN'),
+    recordFile: str('RECORD_FILE'),
+    recordBytesMax: num('RECORD_BYTES_MAX'),
     deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
     facts: str('FACTS'),
     factsTimeoutMs: num('FACTS_TIMEOUT_MS'),
@@ -325,6 +333,10 @@ function checkRelations(config: Config, available: number, problems: string[]): 
     config.decisionKey.length <= decisionKeysMax &&
       config.decisionKey.every((key) => key.length >= decisionKeyLengthMin),
     `MILLRACE_DECISION_KEY: must be at most ${decisionKeysMax} keys of at least ${decisionKeyLengthMin} characters each, by commas: openssl rand -base64 32`,
+  )
+  need(
+    config.recordOneIn === 0 || config.recordFile !== '',
+    'MILLRACE_RECORD_FILE: names no file, and MILLRACE_RECORD_ONE_IN asks for a recording',
   )
   need(config.batchRowsMax <= config.queueRowsMax, 'MILLRACE_BATCH_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX')
   need(

@@ -19,6 +19,7 @@ import type { Log } from './log'
 import { openTransport } from './open-transport'
 import { followRamps } from './ramp-clock'
 import type { RecentQuery, RecentRequest } from './recent-requests'
+import { recorderOf, type Recorder } from './recorder'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
@@ -42,6 +43,8 @@ export interface LaneParts {
   readonly loader: Loader
   readonly pools: readonly LanePool[]
   readonly road: Road
+  /** Undefined: nothing is recorded. */
+  readonly recorder: Recorder | undefined
   readonly allocator: Allocator
   readonly feed: RulesFeed
   readonly transport: Transport
@@ -117,7 +120,8 @@ export class Lane {
       loader.threadsChanged()
       const routed = versions.compile(parseRules(numbered.rules), numbered.version)
       const allocator = openAllocator(config, log)
-      const road = new Road({ config, arena, versions, allocator, routed, pools: roadPools })
+      const recorder = recorderOf(config, index, log)
+      const road = new Road({ config, arena, versions, allocator, routed, pools: roadPools, recorder })
       const feed = new RulesFeed(numbered)
       const doorkeeper = openDoorkeeper(config, road.tenants, log)
       const tls = tlsFilesOf(config, 'data')
@@ -140,7 +144,20 @@ export class Lane {
       pinFront(config, index, log)
       const eventLoop = monitorEventLoopDelay({ resolution: 10 })
       eventLoop.enable()
-      const parts = { index, config, arena, versions, loader, pools, road, allocator, feed, transport, eventLoop }
+      const parts = {
+        index,
+        config,
+        arena,
+        versions,
+        loader,
+        pools,
+        road,
+        recorder,
+        allocator,
+        feed,
+        transport,
+        eventLoop,
+      }
       lane = new Lane(parts, { ...routed, stopRamps: followRamps(routed.table) }, log)
       return lane
     } catch (error) {
@@ -156,7 +173,7 @@ export class Lane {
 
   /** Stops taking work, answers what was accepted, then closes; what takes longer than `drainMs` is refused. */
   async drain(): Promise<void> {
-    const { road, allocator, transport, eventLoop, pools, config, loader } = this.parts
+    const { road, recorder, allocator, transport, eventLoop, pools, config, loader } = this.parts
     // The kernel resets what it gave to a port that is closed before it was accepted: right after all was accepted.
     await new Promise(setImmediate)
     allocator.stop()
@@ -174,6 +191,7 @@ export class Lane {
     await when(() => transport.sockets === 0, Math.min(end, performance.now() + goMs))
     transport.close()
     road.close()
+    await recorder?.close()
     eventLoop.disable()
     this.mapped.stopRamps()
     // What still runs, runs for nobody.

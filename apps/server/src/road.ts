@@ -39,6 +39,7 @@ import {
 } from './refusals'
 import type { Refused } from './refused'
 import { decisionRefused, Router } from './router'
+import type { Recorder } from './recorder'
 import type { ServedVersion } from './served-version'
 import { TenantCounts } from './tenant-counts'
 import type { Routed, Versions } from './versions'
@@ -58,6 +59,8 @@ export interface RoadOptions {
   /** In the order in which they are offered work. */
   readonly pools: readonly RoadPool[]
   readonly clock?: Clock
+  /** Where a sample of the requests is written. */
+  readonly recorder?: Recorder | undefined
 }
 
 /**
@@ -116,8 +119,10 @@ export class Road implements BatchOwner {
    */
   serve(caller: Caller, item: number, buffer: ArrayBufferLike, base: number, length: number, dryRun: boolean): boolean {
     const { view } = this
-    if (verifyRequest(buffer, base, length, view)) this.serveVerified(caller, item, buffer, base, length, dryRun)
-    else if (view.isList) return false
+    if (verifyRequest(buffer, base, length, view)) {
+      if (!dryRun) this.options.recorder?.see(buffer, base, length)
+      this.serveVerified(caller, item, buffer, base, length, dryRun)
+    } else if (view.isList) return false
     else this.atOnce(caller, item, -1, Code.INVALID_ARGUMENT, describeFault(view))
     return true
   }

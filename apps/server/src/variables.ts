@@ -283,6 +283,9 @@ export const variables: readonly Variable[] = [
     day,
   ),
   bytes('MILLRACE_UNREAD_BYTES_MAX', '128MiB', 'Answers that the clients of a lane leave unread.', 2 ** 16, 2 ** 40),
+  number('MILLRACE_RECORD_ONE_IN', 0, 'requests', 'One request in so many is recorded, at random; 0: none.', 0, 1e9),
+  text('MILLRACE_RECORD_FILE', '', 'File of what is recorded, with .0, .1 ... behind it where lanes are several.'),
+  bytes('MILLRACE_RECORD_BYTES_MAX', '64MiB', 'Largest such file; what comes later is not in it.', 2 ** 16, 2 ** 40),
   number('MILLRACE_DEADLINE_MS_DEFAULT', 10000, 'ms', 'Deadline of a request that names none.', 1, day),
   number(
     'MILLRACE_PUBLISH_WAIT_MS',
