@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repositoryFolder } from '@millrace/demo'
+import { writeOnnx } from '@millrace/engine'
 import { serve, stopServed, until, type Served } from '../support/served'
 
 /* Versions that come and go while a server serves, as their owners do it: with folders, rules files and publishes. */
@@ -48,6 +49,7 @@ async function answeredBy(served: Served): Promise<unknown[]> {
 }
 
 interface Workflow {
+  readonly name: string
   readonly version: number
   readonly state: string
   readonly since: string
@@ -266,3 +268,39 @@ test('a version that ends its thread, or its lane, when it is loaded fails, and 
   expect(await answeredBy(served)).toEqual(['OK', 1, 1])
   expect((await served.server.snapshots()).map(({ ready }) => ready)).toEqual([true, true])
 }, 60_000)
+
+/** `TEST_ROUNDS=200` in CI. */
+const rounds = Number(process.env['TEST_ROUNDS'] ?? 12)
+
+test(`${rounds} times a version comes and goes: memory is what it was`, async () => {
+  rulesFile(routed(1))
+  // Each load that stayed would be seen.
+  const side = 2048
+  const weights = { w: { dtype: 'f32' as const, shape: [side, side], data: new Float32Array(side * side) } }
+  const model = writeOnnx({
+    inputs: [{ name: 'x', dtype: 'f32', shape: ['N', side] }],
+    outputs: [{ name: 'y', dtype: 'f32', shape: ['N', side] }],
+    weights,
+    nodes: [{ op: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] }],
+  })
+  const served = await serve({ MILLRACE_REPOSITORY_POLL_MS: '20', MILLRACE_BATCH_ROWS_MAX: '16' }, repository)
+  const rss: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    mkdirSync(join(repository, 'workflows/.large/1'), { recursive: true })
+    writeFileSync(join(repository, 'workflows/.large/1/model.onnx'), model)
+    renameSync(join(repository, 'workflows/.large'), join(repository, 'workflows/large'))
+    const is = async () => (await workflows(served)).find(({ name }) => name === 'large')?.state
+    await until('it is ready', async () => (await is()) === 'ready' || String(await is()))
+    rmSync(join(repository, 'workflows/large'), { recursive: true })
+    await until('it is gone', async () => (await is()) === undefined || String(await is()))
+    rss.push((await served.lane()).rssBytes)
+  }
+  // It goes up and down with the collector: the most of the first half, and the least of the last quarter.
+  const most = Math.max(...rss.slice(0, rounds / 2))
+  const least = Math.min(...rss.slice((-rounds / 4) | 0))
+  process.stderr.write(`${rounds} rounds: ${most >> 20} MiB at most in the first half, ${least >> 20} MiB at the end\n`)
+  expect(least).toBeLessThan(most * 1.1)
+  const { arena } = await served.lane()
+  expect(arena.usedBytes).toBe(0)
+  expect(await answeredBy(served)).toEqual(['OK', 1, 1])
+}, 600_000)

@@ -240,8 +240,9 @@ export function namedBy(rules: RulesFile): Named[] {
 /** Throws a Refusal with every problem of the rules. */
 function checked(json: unknown, lanes: Lanes): RulesFile {
   try {
-    const rules = checkedRules(json)
-    compileRules(rules, lanes.known(), 1)
+    const known = lanes.known()
+    const rules = checkedRules(json, known)
+    compileRules(rules, known, 1)
     return rules
   } catch (error) {
     if (error instanceof RulesError) throw new Refusal(Code.INVALID_ARGUMENT, error.message)

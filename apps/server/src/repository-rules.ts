@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { parseRules, RulesError, type Rules, type RulesFile } from '@millrace/rules'
+import { parseRules, RulesError, type NamedVersion, type Rules, type RulesFile } from '@millrace/rules'
 import { importDefault, messageOf, type Repository } from '@millrace/workflow'
 
 /**
@@ -30,9 +30,13 @@ export async function repositoryRules(repository: Repository, before?: RulesFile
   }
 }
 
-/** Rules that this release applies in full; throws a RulesError with everything that is wrong. */
-export function checkedRules(json: unknown): Rules {
-  const rules = parseRules(json)
+/**
+ * Rules that this release applies in full; throws a RulesError with everything that is wrong.
+ *
+ * @param versions those that rules may name; any unless given
+ */
+export function checkedRules(json: unknown, versions?: readonly NamedVersion[]): Rules {
+  const rules = parseRules(json, versions)
   const early = notYet(rules)
   if (early.length > 0) throw new RulesError(early)
   return rules

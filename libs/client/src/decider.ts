@@ -165,7 +165,9 @@ export class Decider {
         perMessageDeflate: false,
         ...this.options.tls,
       })
-      this.closing.signal.addEventListener('abort', () => socket.terminate(), { once: true })
+      const { signal } = this.closing
+      const end = (): void => socket.terminate()
+      signal.addEventListener('abort', end, { once: true })
       socket.on('open', () => socket.send('{"subscribe":"rules"}'))
       socket.on('ping', () => (this.heardMs = Date.now()))
       socket.on('message', (data: Buffer, isBinary: boolean) => {
@@ -177,6 +179,7 @@ export class Decider {
       // 'close' follows.
       socket.on('error', () => undefined)
       socket.once('close', () => {
+        signal.removeEventListener('abort', end)
         if (this.socket === socket) this.socket = null
         resolve(told)
       })

@@ -219,3 +219,36 @@ test.each<[string, object]>([
 test('a name that would change what an object inherits from is none', () => {
   expect(problems(JSON.parse('{"objectives": {"__proto__": {"default": "price@1"}}}')).length).toBeGreaterThan(0)
 })
+
+test('problems of form, of meaning and of versions are told together, each at its place', () => {
+  const file = {
+    objectives: { price: { default: 'price@1' } },
+    conditions: [
+      { id: 'a', objectives: ['price'], when: { country: 'US' }, workflow: 'price@1' },
+      { id: 'b', objectives: ['price'], workflow: 'price@2' },
+      { id: 'c', objectives: ['cost'], when: { tenant: 'x' }, workflow: 'price@9' },
+    ],
+    experiments: [
+      { id: 'e', objectives: ['price'], cells: [] },
+      { id: 'f', objectives: ['price'], cells: [{ name: 'only', weight: 0 }] },
+    ],
+    // Of an experiment that is only written wrongly.
+    overrides: [{ id: 'o', objectives: ['price'], when: { tenant: 'x' }, experiments: ['e'] }],
+  }
+  const problems = (() => {
+    try {
+      parseRules(file, [{ name: 'price', version: 1 }])
+    } catch (error) {
+      return (error as RulesError).problems
+    }
+    return []
+  })()
+  expect(problems.map((problem) => problem.split(': ')[0])).toEqual([
+    '$.conditions[1].when',
+    '$.experiments[0].cells',
+    '$.conditions[0].when.country',
+    '$.conditions[2].objectives[0]',
+    '$.experiments[1].cells',
+    '$.conditions[2].workflow',
+  ])
+})

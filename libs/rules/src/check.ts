@@ -1,7 +1,15 @@
 import { kindOf, type AttributeKind } from '@millrace/base'
 import { plainTest, testsOf, type PlainTest } from './condition'
 import { slotsMax } from './program'
-import { attributesOf, givenAttributes, rulesSchema, type Condition, type Rules, type RulesFile } from './rules'
+import {
+  attributesOf,
+  givenAttributes,
+  referencesOf,
+  rulesSchema,
+  type Condition,
+  type Rules,
+  type RulesFile,
+} from './rules'
 
 export class RulesError extends Error {
   /** @param problems each with its path in the file */
@@ -11,16 +19,58 @@ export class RulesError extends Error {
   }
 }
 
-/** Throws `RulesError` with every problem there is, each with its path in the JSON. */
-export function parseRules(json: unknown): Rules {
+/**
+ * Throws `RulesError` with every problem there is, each with its path in the JSON.
+ *
+ * @param versions those that rules may name; any unless given
+ */
+export function parseRules(json: unknown, versions?: readonly NamedVersion[]): Rules {
   const inherited = pathOfProto(json)
   if (inherited !== null) throw new RulesError([`${inherited}: is no name; rename it`])
   const parsed = rulesSchema.safeParse(json)
-  if (!parsed.success)
-    throw new RulesError(parsed.error.issues.map((issue) => `${pathOf(issue.path)}: ${issue.message}`))
-  const problems = problemsOf(parsed.data)
-  if (problems.length > 0) throw new RulesError(problems)
-  return parsed.data
+  if (parsed.success) {
+    const problems = [...problemsOf(parsed.data), ...notLoaded(parsed.data, versions)]
+    if (problems.length > 0) throw new RulesError(problems)
+    return parsed.data
+  }
+  const { issues } = parsed.error
+  const form = issues.map((issue) => `${pathOf(issue.path)}: ${issue.message}`)
+  throw new RulesError([...form, ...problemsBeside(json as object, issues, versions)])
+}
+
+export interface NamedVersion {
+  readonly name: string
+  readonly version: number
+}
+
+function notLoaded(rules: Rules, versions: readonly NamedVersion[] | undefined): string[] {
+  if (versions === undefined) return []
+  const known = new Set(versions.map(({ name, version }) => `${name}@${version}`))
+  return referencesOf(rules).flatMap(([path, reference]) =>
+    known.has(reference) ? [] : [`${path}: ${reference} is not loaded`],
+  )
+}
+
+/** What is wrong beside rules of a wrong form: with those the rest of the file. */
+function problemsBeside(
+  json: object,
+  issues: readonly { readonly path: readonly PropertyKey[] }[],
+  versions: readonly NamedVersion[] | undefined,
+): string[] {
+  const lists = kindsOfRules as readonly PropertyKey[]
+  // The place of a rule in the file, by its place among those that are left.
+  const places: Record<string, number[]> = {}
+  const left = Object.entries(json).map(([name, list]: [string, unknown]) => {
+    if (!lists.includes(name) || !Array.isArray(list)) return [name, list]
+    const kept = list.map((_, i) => i).filter((i) => !issues.some(({ path }) => path[0] === name && path[1] === i))
+    places[name] = kept
+    return [name, kept.map((i) => (list as unknown[])[i])]
+  })
+  const parsed = rulesSchema.safeParse(Object.fromEntries(left))
+  if (!parsed.success) return []
+  return [...problemsOf(parsed.data, false), ...notLoaded(parsed.data, versions)].map((problem) =>
+    problem.replace(/^\$\.(\w+)\[(\d+)\]/, (_, name: string, i: string) => `$.${name}[${places[name]![Number(i)]}]`),
+  )
 }
 
 /** Rules written in TypeScript: checked by the compiler now, by `parseRules` when loaded. */
@@ -64,8 +114,8 @@ const kindsOfRules = [
   'limits',
 ] as const
 
-/** What is wrong between the parts of a file that has the right form. */
-function problemsOf(rules: Rules): string[] {
+/** What is wrong between the parts of a file that has the right form; of a part of one, what the rest cannot mend. */
+function problemsOf(rules: Rules, whole = true): string[] {
   const problems: string[] = []
   const kinds = attributesOf(rules)
   for (const name of Object.keys(rules.attributes ?? {}))
@@ -99,7 +149,7 @@ function problemsOf(rules: Rules): string[] {
       if (s > 0 && ms <= times[s - 1]!) problems.push(`${path}.ramp[${s}].at: is not after the step before it`)
     })
   }
-  checkOverrides(rules, problems)
+  if (whole) checkOverrides(rules, problems)
   for (const [i, { set }] of (rules.enrichments ?? []).entries()) {
     const path = `$.enrichments[${i}].set`
     if (Object.keys(set).length === 0) problems.push(`${path}: sets nothing`)
@@ -116,7 +166,7 @@ function problemsOf(rules: Rules): string[] {
       problems.push(`$.limits[${i}]: limits nothing: give requests_per_second or requests_in_flight`)
     else if (limit.burst !== undefined && limit.requests_per_second === undefined)
       problems.push(`$.limits[${i}].burst: is of a rate: give requests_per_second`)
-  problems.push(...unreachable(rules))
+  if (whole) problems.push(...unreachable(rules))
   return problems
 }
 

@@ -1,7 +1,7 @@
 export { allocate, bucketOf, objectiveHash } from './allocate'
 export { PlainAsker } from './ask'
 export { NoCell, noCells, type CellSource } from './cells'
-export { defineRules, parseRules, RulesError, rulesOf } from './check'
+export { defineRules, parseRules, RulesError, rulesOf, type NamedVersion } from './check'
 export { compileRules } from './compile'
 export { explain, shadowsOf, type Decision, type Explanation, type PlainAsk, type Step } from './interpret'
 export { murmur3Words } from './murmur3-words'

@@ -247,19 +247,35 @@ export function runningCanaries(rules: Rules): readonly Canary[] {
   return (rules.canaries ?? []).filter(({ stopped }) => stopped === undefined)
 }
 
-/** Every workflow version that a file has requests answered by, once, in order of appearance. */
-export function versionsNamed(rules: Rules): { name: string; version: number }[] {
-  const named = new Set([
-    ...Object.values(rules.objectives).map((objective) => objective.default),
-    ...[rules.conditions, runningCanaries(rules), rules.shadows].flatMap((list) =>
-      (list ?? []).map((rule) => rule.workflow),
-    ),
-    ...(rules.experiments ?? []).flatMap(({ cells }) =>
-      cells.flatMap(({ workflow }) => (typeof workflow === 'object' ? Object.values(workflow) : (workflow ?? []))),
-    ),
-    ...(rules.overrides ?? []).flatMap(({ workflows }) => workflows ?? []),
+/** Every workflow version that a file has requests answered by, with its place in the file. */
+export function referencesOf(rules: Rules): [path: string, reference: string][] {
+  const references = Object.entries(rules.objectives).map(([objective, one]): [string, string] => [
+    `$.objectives.${objective}.default`,
+    one.default,
   ])
-  return [...named].map((reference) => {
+  const add = (path: string, workflow: string | undefined): void =>
+    void (workflow === undefined || references.push([path, workflow]))
+  rules.conditions?.forEach(({ workflow }, i) => add(`$.conditions[${i}].workflow`, workflow))
+  rules.canaries?.forEach(({ workflow, stopped }, i) => {
+    if (stopped === undefined) add(`$.canaries[${i}].workflow`, workflow)
+  })
+  rules.shadows?.forEach(({ workflow }, i) => add(`$.shadows[${i}].workflow`, workflow))
+  rules.experiments?.forEach(({ cells }, i) =>
+    cells.forEach(({ workflow }, c) => {
+      const path = `$.experiments[${i}].cells[${c}].workflow`
+      if (typeof workflow !== 'object') add(path, workflow)
+      else for (const [objective, own] of Object.entries(workflow)) add(`${path}.${objective}`, own)
+    }),
+  )
+  rules.overrides?.forEach(({ workflows }, i) =>
+    workflows?.forEach((workflow, w) => add(`$.overrides[${i}].workflows[${w}]`, workflow)),
+  )
+  return references
+}
+
+/** Every workflow version that a file names, once, in order of appearance. */
+export function versionsNamed(rules: Rules): { name: string; version: number }[] {
+  return [...new Set(referencesOf(rules).map(([, reference]) => reference))].map((reference) => {
     const at = reference.lastIndexOf('@')
     return { name: reference.slice(0, at), version: Number(reference.slice(at + 1)) }
   })
