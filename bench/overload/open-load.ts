@@ -44,11 +44,11 @@ export interface PhaseResult {
   readonly bulk: ClassResult
   /** How late requests were sent, 99th percentile, milliseconds: what of the latencies is the load's own doing. */
   readonly lagP99Ms: number
-  /** From the phase's begin until all that was due in the last tenth of a second was answered OK in time; null: never. */
+  /** From the phase's begin until all interactive ones of a tenth of a second were answered OK in time; null: never. */
   readonly wellAfterMs: number | null
 }
 
-/** Requests of a tenth of a second: how many were due, and how many of them were answered in time. */
+/** Interactive requests of a tenth of a second: how many were due, and how many of them were answered in time. */
 interface Tenth {
   due: number
   good: number
@@ -128,7 +128,7 @@ class PhaseCounts {
 
   sent(bulk: number, dueMs: number, now: number): void {
     this.classes[bulk]!.due++
-    this.tenthOf(dueMs).due++
+    if (bulk === 0) this.tenthOf(dueMs).due++
     this.lag.recordValue(Math.max(1, Math.round((now - dueMs) * 1000)))
   }
 
@@ -143,7 +143,7 @@ class PhaseCounts {
     counts.latency.recordValue(Math.max(1, Math.round(ms * 1000)))
     if (ms > this.deadlineMs) return void counts.late++
     counts.good++
-    this.tenthOf(dueMs).good++
+    if (bulk === 0) this.tenthOf(dueMs).good++
   }
 
   result(): PhaseResult {

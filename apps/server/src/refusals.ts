@@ -38,9 +38,10 @@ export function queueFull(label: string, rowsMax: number): string {
   return `${label} has ${rowsMax} rows waiting already (MILLRACE_QUEUE_ROWS_MAX); send it later`
 }
 
-/** Milliseconds in two digits: a refusal is made once and given many times. */
+/** The prediction in two digits: such a refusal is made once and given many times. */
 export function tooLate(label: string, mayTakeUs: number, budgetUs: number): string {
-  const ms = Number((mayTakeUs / 1000).toPrecision(2))
+  const digit = 10 ** (Math.floor(Math.log10(mayTakeUs)) - 1)
+  const ms = (Math.ceil(mayTakeUs / digit) * digit) / 1000
   return `deadline: ${label} may take ${ms} ms to answer, by what waits before it, and the request gives ${budgetUs / 1000} ms; send it to another, or give it more time`
 }
 
