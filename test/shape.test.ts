@@ -187,6 +187,29 @@ describe('packages', () => {
     expect(problems).toEqual([])
   })
 
+  test('the lock has a digest of each package, and none runs its install script', () => {
+    interface Locked {
+      readonly integrity?: string
+      readonly link?: boolean
+      readonly hasInstallScript?: boolean
+    }
+    const lock = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> }
+    const allowed = house['allowScripts'] as Record<string, boolean>
+    const nameOf = (path: string): string => path.split('node_modules/').at(-1)!
+    const problems = Object.entries(lock.packages)
+      .filter(([path, { link }]) => path.includes('node_modules/') && link !== true)
+      .flatMap(([path, { integrity, hasInstallScript }]) => [
+        ...(integrity?.startsWith('sha512-') === true ? [] : [`package-lock.json: ${path} has no sha512`]),
+        ...(hasInstallScript !== true || allowed[nameOf(path)] === false
+          ? []
+          : [`package.json: add "${nameOf(path)}": false to "allowScripts"`]),
+      ])
+    expect(problems).toEqual([])
+    expect(Object.values(allowed).filter((may) => may)).toEqual([])
+    // For versions of npm that do not know `allowScripts`.
+    expect(read('.npmrc').split('\n')).toContain('ignore-scripts=true')
+  })
+
   test('every room says what it is for', () => {
     const problems = rooms
       .filter(({ manifest }) => !(typeof manifest.description === 'string' && manifest.description.length > 0))
