@@ -2,20 +2,25 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { Client } from '@millrace/client'
+import { childrenOf } from './process-figures'
 import { http, type HttpAnswer } from './served'
 
 /** `millrace serve` as a process of its own, for what must be in the environment before a process starts. */
 export class ServedProcess {
   private constructor(
     private readonly child: ChildProcess,
-    private readonly port: number,
-    private readonly adminPort: number,
+    readonly port: number,
+    readonly adminPort: number,
     /** What it wrote to stderr until now. */
     readonly stderr: () => string,
   ) {}
 
-  /** Rejects with what it said when it does not serve. */
-  static async start(repository: string, env: Readonly<Record<string, string>>): Promise<ServedProcess> {
+  /**
+   * Rejects with what it said when it does not serve.
+   *
+   * @param log a file to write stderr to, of itself and of its lanes; else it is kept here
+   */
+  static async start(repository: string, env: Readonly<Record<string, string>>, log?: number): Promise<ServedProcess> {
     const bin = join(__dirname, '../../apps/cli/bin/millrace.js')
     const child = spawn(process.execPath, [bin, 'serve', '-r', repository], {
       env: {
@@ -26,12 +31,12 @@ export class ServedProcess {
         MILLRACE_PINNING: 'off',
         ...env,
       },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', log ?? 'pipe'],
     })
     let [stdout, stderr] = ['', '']
-    child.stderr.on('data', (piece: Buffer) => (stderr += piece.toString()))
+    child.stderr?.on('data', (piece: Buffer) => (stderr += piece.toString()))
     const ports = await new Promise<RegExpExecArray>((resolve, reject) => {
-      child.stdout.on('data', (piece: Buffer) => {
+      child.stdout!.on('data', (piece: Buffer) => {
         stdout += piece.toString()
         const found = /serves at \S+?:(\d+)\b[^]*admin http:\S+:(\d+)\/metrics/.exec(stdout)
         if (found !== null) resolve(found)
@@ -41,18 +46,32 @@ export class ServedProcess {
     return new ServedProcess(child, Number(ports[1]), Number(ports[2]), () => stderr)
   }
 
+  /** Of the supervisor. */
+  get pid(): number {
+    return this.child.pid!
+  }
+
+  /** Processes of the lanes that run. */
+  lanes(): number[] {
+    return childrenOf(this.pid)
+  }
+
   client(): Client {
     return new Client({ url: `http://127.0.0.1:${this.port}`, retries: 0 })
   }
 
-  admin(path: string): Promise<HttpAnswer> {
-    return http(this.adminPort, 'GET', path)
+  admin(path: string, method = 'GET', body = ''): Promise<HttpAnswer> {
+    return http(this.adminPort, method, path, body)
   }
 
-  async stop(): Promise<number | null> {
-    const gone = once(this.child, 'exit') as Promise<[number | null]>
+  /** Resolves with how it ended: a code, or a signal. */
+  async ended(): Promise<number | string> {
+    if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, 'exit')
+    return this.child.exitCode ?? this.child.signalCode!
+  }
+
+  async stop(): Promise<number | string> {
     this.child.kill('SIGTERM')
-    const [code] = await gone
-    return code
+    return this.ended()
   }
 }

@@ -55,12 +55,12 @@ export class GpuMemory {
   }
 
   private ask(): void {
-    if (this.asking || Date.now() < this.againMs) return
+    if (this.asking || performance.now() < this.againMs) return
     this.asking = true
     execFile('nvidia-smi', query, { timeout: timeoutMs, killSignal: 'SIGKILL' }, (error, stdout) => {
       this.asking = false
       this.figures = error === null ? parseGpus(stdout) : []
-      if (error !== null) this.againMs = Date.now() + absentMs
+      if (error !== null) this.againMs = performance.now() + absentMs
     }).unref()
   }
 }

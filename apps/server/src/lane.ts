@@ -31,8 +31,11 @@ import { Versions, type Routed } from './versions'
 const slabBytesMin = 4096
 /** What is left for sending at least, when answering took all the time to drain. */
 const lastSendMs = 500
-/** What peers that are told to go get for it: what they sent meanwhile is refused, which is more than a broken connection says. */
-const goMs = 100
+/**
+ * The longest wait for peers that are told to go: what they sent before they knew is refused, which says more than a
+ * connection that breaks.
+ */
+const tellMsMax = 2_000
 
 /** What a lane is made of, once it serves. */
 export interface LaneParts {
@@ -187,8 +190,8 @@ export class Lane {
       this.log.warn({ left }, `${left} requests were not answered in MILLRACE_DRAIN_MS`)
       road.answers.failAll(Code.UNAVAILABLE, 'the server stopped before it was answered; send it to another')
     }
+    await when(() => !transport.telling, Math.min(end, performance.now() + tellMsMax))
     await when(() => !transport.sending, Math.max(end, performance.now() + lastSendMs))
-    await when(() => transport.sockets === 0, Math.min(end, performance.now() + goMs))
     transport.close()
     road.close()
     await recorder?.close()

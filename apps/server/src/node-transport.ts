@@ -102,7 +102,10 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       const own = new Uint8Array(bytes)
       door.message(socket, own.buffer, 0, own.byteLength)
     })
-    ws.on('pong', () => (socket.heard = true))
+    ws.on('pong', (data: Buffer) => {
+      socket.heard = true
+      socket.told ||= data.toString('latin1') === goingAway
+    })
     ws.on('close', () => {
       socket.closed = true
       unread.set(socket, 0)
@@ -124,6 +127,9 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     },
     get unreadBytes() {
       return unread.bytes
+    },
+    get telling() {
+      return leaving && [...sockets].some(({ told }) => !told)
     },
     get sending() {
       return [...connections].some(({ writableLength }) => writableLength > 0)
@@ -258,6 +264,8 @@ class NodePost implements Post, Sending {
 class NodeSocket implements Socket, Party, Sending {
   inFlight = 0
   closed = false
+  /** It answered that the server goes away. */
+  told = false
   /** Said something since the last ping. */
   heard = true
 

@@ -75,6 +75,8 @@ export interface Transport {
   readonly sockets: number
   /** Bytes that clients were sent and have not taken, as far as `Unread` knows. */
   readonly unreadBytes: number
+  /** WebSockets were told that the server goes away and have not answered that: what they sent before may be on its way. */
+  readonly telling: boolean
   /** Replies are on their way that the other side has not taken yet. */
   readonly sending: boolean
   /** New connections get what the files of its TLS hold now, `texts`; those that are open go on. */

@@ -50,6 +50,9 @@ export async function openUws(uws: typeof Uws, options: TransportOptions): Promi
     get unreadBytes() {
       return way.unread.bytes
     },
+    get telling() {
+      return way.leaving && [...sockets].some(({ told }) => !told)
+    },
     get sending() {
       return way.sending.size > 0 || [...sockets].some(({ ws }) => ws.getBufferedAmount() > 0)
     },
@@ -370,6 +373,8 @@ interface Upgraded {
 const Sent = { gone: 1, dropped: 2 } as const
 
 class UwsSocket implements Socket, Party, Sending {
+  /** It answered that the server goes away. */
+  told = false
   inFlight = 0
   closed = false
 

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { nowUs } from '@millrace/base'
 import { toldWithPlace } from '@millrace/workflow'
 
@@ -50,5 +51,17 @@ export class FailureLog {
       err: typeof stack === 'string' ? stack : String(error),
     }
     this.writeLine(`${JSON.stringify(line)}\n`)
+  }
+}
+
+/**
+ * To the process's own stderr, not the thread's: that goes through the front thread, which would never write again after
+ * the first line that a full disk did not take. Such a line is lost.
+ */
+export function writeStderr(line: string): void {
+  try {
+    writeSync(2, line)
+  } catch {
+    // There is nowhere else to say it.
   }
 }

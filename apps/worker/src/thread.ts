@@ -12,7 +12,7 @@ import {
   type Step,
   type VersionDescription,
 } from '@millrace/workflow'
-import { FailureLog } from './failure-log'
+import { FailureLog, writeStderr } from './failure-log'
 import type { LoadTask, ThreadDescription, WorkerData } from './protocol'
 
 export interface ThreadVersion {
@@ -23,7 +23,7 @@ export interface ThreadVersion {
 
 /** Everything one thread owns. */
 export class Thread {
-  readonly log = new FailureLog((line) => process.stderr.write(line))
+  readonly log = new FailureLog(writeStderr)
   private readonly versions = new Map<number, ThreadVersion>()
   private readonly engines: Engines
   private facts: Promise<Facts> | null = null

@@ -69,6 +69,8 @@ export class Decider {
   private table: Table | null = null
   /** When the rules were last known to be those in force, ms since 1970. */
   private heardMs = 0
+  /** The same by a clock that nobody sets. */
+  private heardAt = 0
   private socket: WebSocket | null = null
   private readonly asker = new PlainAsker()
   private readonly closing = new AbortController()
@@ -169,7 +171,7 @@ export class Decider {
       const end = (): void => socket.terminate()
       signal.addEventListener('abort', end, { once: true })
       socket.on('open', () => socket.send('{"subscribe":"rules"}'))
-      socket.on('ping', () => (this.heardMs = Date.now()))
+      socket.on('ping', () => this.heard())
       socket.on('message', (data: Buffer, isBinary: boolean) => {
         if (isBinary || !this.take(data.toString('utf8'))) return
         told = true
@@ -191,17 +193,24 @@ export class Decider {
     try {
       const told = JSON.parse(text) as Told
       this.table = tableOf(told)
-      this.heardMs = told.heard ?? Date.now()
-      if (told.heard === undefined) this.keep(told)
+      if (told.heard === undefined) {
+        this.heard()
+        this.keep(told)
+      } else this.heardMs = told.heard
       return true
     } catch {
       return false
     }
   }
 
+  private heard(): void {
+    this.heardMs = Date.now()
+    this.heardAt = performance.now()
+  }
+
   private tick(): void {
     if (this.table !== null) advance(this.table, Date.now())
-    if (this.socket !== null && Date.now() - this.heardMs > silenceMsMax) this.socket.terminate()
+    if (this.socket !== null && performance.now() - this.heardAt > silenceMsMax) this.socket.terminate()
   }
 
   private async readFile(): Promise<boolean> {
