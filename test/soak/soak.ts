@@ -145,7 +145,7 @@ async function sample(served: ServedProcess, load: Load, second: number): Promis
   const times = load.times.sort((a, b) => a - b)
   load.times = []
   const { series } = readMetrics((await served.admin('/metrics')).body.toString('utf8'))
-  const delays = [...series].filter(([key]) => /^millrace_event_loop_delay_seconds\{.*p99/.test(key))
+  const delays = [...series].filter(([key]) => /^millrace_event_loop_delay_seconds\{.*quantile="0.99"/.test(key))
   return {
     second,
     ...figuresOf([served.pid, ...served.lanes()]),
