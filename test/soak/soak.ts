@@ -68,8 +68,7 @@ async function main(): Promise<number> {
     )
   const every = async (each: number, work: () => Promise<unknown>): Promise<void> => {
     if (each === 0) return
-    while (await wait(each * 1000))
-      await work().catch((error: unknown) => failures.push((error as Error).message))
+    while (await wait(each * 1000)) await work().catch((error: unknown) => failures.push((error as Error).message))
   }
   const post = async (path: string, body: unknown = {}): Promise<void> => {
     const answer = await http(served.adminPort, 'POST', path, JSON.stringify(body))
