@@ -48,7 +48,7 @@ export class World {
     })
     const handler = createHandler(thread)
     const pool = { name: 'here', free: 2, run: handler } as unknown as Pool
-    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [] }]
+    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
     const versions = new Versions(arena, config, pools)
     const signatures: Record<string, unknown> = {}
     for (const [index, folder] of readRepository(repository).versions.entries()) {

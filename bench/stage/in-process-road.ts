@@ -39,7 +39,7 @@ export class InProcessRoad {
       free: 1,
       run: (_: RunTask) => ({ then: (done: () => void) => void (this.done = done) }),
     } as unknown as Pool
-    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [] }]
+    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
     const versions = new Versions(arena, config, pools)
     const folder = { name: 'mlp-64', version: 1, path: '', workflowFile: null }
     const version = versions.add({ index: 0, folder, remark: null })

@@ -77,7 +77,7 @@ export class SimulatedLane {
       })
     })
     this.roadPools = this.pools.map((pool) => {
-      return { pool: pool as unknown as RoadPool['pool'], interactive: [], bulk: [] }
+      return { pool: pool as unknown as RoadPool['pool'], interactive: [], bulk: [], shadow: [] }
     })
     this.versions = new Versions(this.arena, config, this.roadPools)
     this.workflows = Array.from({ length: chance.whole(1, 3) }, (_, i): Workflow => {

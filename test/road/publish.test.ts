@@ -79,10 +79,10 @@ test.each<[string, object, number, RegExp]>([
   ['a version that is not there', routed(9), 400, /delay@9 is not loaded/],
   ['a version that failed', routed(3), 400, /delay@3: .*model/],
   [
-    'a shadow',
-    { ...routed(1), shadows: [{ id: 's', objectives: ['delay'], workflow: 'delay@2', percent: 5 }] },
+    'a shadow of a version that failed',
+    { ...routed(1), shadows: [{ id: 's', objectives: ['delay'], workflow: 'delay@3', percent: 5 }] },
     400,
-    /\$\.shadows/,
+    /delay@3: .*model/,
   ],
 ])('%s: refused with the reason, and nothing is changed', async (_, rules, status, reason) => {
   const folder = repository()

@@ -15,6 +15,7 @@ import { metricsContentType, metricsPage } from './metrics'
 import { runningAgain, type Publisher } from './publisher'
 import { sumOf } from './retired'
 import type { RulesVersion } from './rules-store'
+import { shadowReports, type LaneExamples } from './shadow/report'
 import { LaneError, type Supervisor } from './supervisor'
 import { followTls, readTls, secureOptions, tlsFilesOf, type TlsFiles } from './tls'
 
@@ -98,6 +99,13 @@ const routes: Readonly<Record<string, Route>> = {
     return put(desk, () => publisher.rollback(lifecycle, version, author, note))
   },
   'POST /v1/restart': async ({ supervisor }) => ({ status: 200, body: { lanes: await supervisor.restartAll() } }),
+  'GET /v1/shadows': async ({ supervisor, publisher }) => {
+    const snapshots = await supervisor.snapshots()
+    const sums = sumOf(supervisor.retired, supervisor.lastSnapshots).shadows.values()
+    const examples = (await supervisor.askAll('examples')) as LaneExamples[][]
+    const paused = snapshots.flatMap(({ lane, shadowPauses }) => shadowPauses.map((pause) => ({ lane, ...pause })))
+    return { status: 200, body: { shadows: shadowReports(publisher.current.rules, sums, examples), paused } }
+  },
   'POST /v1/explain': async (desk, req) => {
     const json = parseJson(await bodyOf(req))
     // What callers sent is not for everybody.
@@ -171,8 +179,9 @@ async function answer(desk: Desk, req: IncomingMessage, token: string): Promise<
   }
   if (req.headers.origin !== undefined)
     throw new Refusal(Code.PERMISSION_DENIED, 'origin: pages in browsers ask nothing here')
+  // A change, or what callers sent.
   const changes = req.method !== 'GET' && (path.startsWith('/v1/rules') || path === '/v1/restart')
-  if (changes) mustBear(req, token)
+  if (changes || path === '/v1/shadows') mustBear(req, token)
   return route(desk, req)
 }
 

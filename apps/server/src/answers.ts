@@ -8,6 +8,7 @@ import { PartialReply } from './partial-reply'
 import { batchTimedOut } from './refusals'
 import { RefusalTemplates } from './refusal-templates'
 import type { ServedVersion } from './served-version'
+import type { Shadows } from './shadow/shadows'
 import { noTenant, type TenantCounts } from './tenant-counts'
 import type { Versions } from './versions'
 
@@ -26,6 +27,7 @@ export class Answers {
     private readonly versions: Versions,
     private readonly counts: AnswerCounts,
     private readonly tenants: TenantCounts,
+    private readonly shadows: Shadows,
     /** The rules in force. */
     public mapping: Mapping,
   ) {
@@ -285,8 +287,10 @@ export class Answers {
     if (latencies[route] !== null && (code === Code.OK || code === Code.DEADLINE_EXCEEDED))
       latencies[route]!.observe(this.nowUs - calls.receivedUs[call]!)
     const item = calls.item[call]!
+    const copy = calls.copies[call]!
     calls.answered(call)
     if (!caller.closed) caller.reply(reply, item, code)
+    if (copy !== null) this.shadows.answered(copy, code as Code, reply, this.batch)
   }
 
   private counted(begin: number, traffic: number, tenant: number, code: number): void {

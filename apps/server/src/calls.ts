@@ -6,6 +6,7 @@ import type { PartialReply } from './partial-reply'
 import type { Party } from './principal'
 import type { RuleLimit } from './rule-limits'
 import { grown } from './tenant-counts'
+import type { Copy } from './shadow/copies'
 
 /** Where a call stands. It goes one way: free, waiting, answered (while parts of it still run), free. */
 export const CallState = { free: 0, waiting: 1, answered: 2 } as const
@@ -47,6 +48,8 @@ export class Calls {
   private limits: (readonly RuleLimit[] | null)[] = []
   private shares: (Shares | null)[] = []
   private holder = new Int32Array(0)
+  /** The first copy of its request to a shadow, else null. */
+  copies: (Copy | null)[] = []
   private readonly spare: number[] = []
 
   constructor(readonly max: number) {}
@@ -109,6 +112,7 @@ export class Calls {
     this.party[call] = null
     this.limits[call] = null
     this.shares[call] = null
+    this.copies[call] = null
     this.used--
     this.spare.push(call)
   }
@@ -135,6 +139,7 @@ export class Calls {
       this.party[call] = null
       this.limits[call] = null
       this.shares[call] = null
+      this.copies[call] = null
     }
     for (let call = capacity - 1; call >= from; call--) this.spare.push(call)
     this.capacity = capacity

@@ -1,5 +1,5 @@
 import type { Canary } from '@millrace/rules'
-import type { HistogramSnapshot } from './snapshot'
+import { quantileOf, type HistogramSnapshot } from './histogram'
 
 /*
  * When a canary is taken off: numbers in, a verdict out. Nothing here reads a clock, asks a lane or changes rules.
@@ -77,27 +77,12 @@ export function judge(limits: StopLimits, canary: Answered, other: Answered): Ve
     const allowed = limits.p99_ratio_max
     // As few answers say nothing of the default either.
     if (allowed === undefined || other.answers < requests_min) return null
-    const [own, others] = [p99(canary.latency), p99(other.latency)]
+    const [own, others] = [quantileOf(canary.latency, 0.99), quantileOf(other.latency, 0.99)]
     if (own === null || others === null || !(own > allowed * others)) return null
     const figure = own / others
     const why = `its p99 of ${ms(own)} is ${shown(figure)} times the ${ms(others)} of the default in ${window_s} s: more than p99_ratio_max ${allowed}`
     return { limit: 'p99_ratio_max', figure, allowed, why }
   }
-}
-
-/** The 99th percentile, between the bounds of its bucket; null when nothing was observed. */
-function p99(histogram: HistogramSnapshot | null): number | null {
-  if (histogram === null || histogram.count === 0) return null
-  const { bounds, counts, count } = histogram
-  let left = 0.99 * count
-  for (const [i, n] of counts.entries()) {
-    if (n > 0 && left <= n) {
-      const from = i === 0 ? 0 : bounds[i - 1]!
-      return from + ((bounds[i] ?? from) - from) * (left / n)
-    }
-    left -= n
-  }
-  return bounds.at(-1)!
 }
 
 /** What came after `before`. A lane that ends while its counts are on their way may have them missing for a moment. */

@@ -90,6 +90,8 @@ export interface Config {
   /** Of each lane's file. */
   recordBytesMax: number
   deadlineMsDefault: number
+  shadowRunMs: number
+  shadowExamples: 'yes' | 'no'
   publishWaitMs: number
   drainMs: number
   startTimeoutMs: number
@@ -245,6 +247,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     recordFile: str('RECORD_FILE'),
     recordBytesMax: num('RECORD_BYTES_MAX'),
     deadlineMsDefault: num('DEADLINE_MS_DEFAULT'),
+    shadowRunMs: num('SHADOW_RUN_MS'),
+    shadowExamples: str('SHADOW_EXAMPLES') as Config['shadowExamples'],
     facts: str('FACTS'),
     factsTimeoutMs: num('FACTS_TIMEOUT_MS'),
     publishWaitMs: num('PUBLISH_WAIT_MS'),

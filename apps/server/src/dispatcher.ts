@@ -8,6 +8,8 @@ export interface RoadPool {
   readonly pool: Pool
   interactive: readonly BatchQueue[]
   bulk: readonly BatchQueue[]
+  /** Copies, for threads that nobody else wants. */
+  shadow: readonly BatchQueue[]
 }
 
 /** What becomes of batches. */

@@ -22,6 +22,7 @@ import type { RecentQuery, RecentRequest } from './recent-requests'
 import { recorderOf, type Recorder } from './recorder'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
+import type { LaneExamples } from './shadow/report'
 import { snapshotOf, type LaneSnapshot } from './snapshot'
 import { readTls, tlsFilesOf } from './tls'
 import type { Transport } from './transport'
@@ -98,7 +99,10 @@ export class Lane {
       needed: (version) => lane?.needs(version) === true,
       gone: (version) => {
         const { name, version: number } = version.folder
-        if (!versions.all.some(({ label }) => label === version.label)) lane?.parts.road.counts.release(name, number)
+        if (!versions.all.some(({ label }) => label === version.label)) {
+          lane?.parts.road.counts.release(name, number)
+          lane?.parts.road.tallies.release(name, number)
+        }
         log.info({ workflow: name, version: number }, `${version.label} is gone`)
         stands(version.describe())
       },
@@ -111,7 +115,7 @@ export class Lane {
         freed: () => lane?.parts.road.dispatch(),
       })
       pools.push(pool)
-      roadPools.push({ pool: pool.pool, interactive: [], bulk: [] })
+      roadPools.push({ pool: pool.pool, interactive: [], bulk: [], shadow: [] })
     }
     try {
       await inTime(
@@ -124,7 +128,8 @@ export class Lane {
       const routed = versions.compile(parseRules(numbered.rules), numbered.version)
       const allocator = openAllocator(config, log)
       const recorder = recorderOf(config, index, log)
-      const road = new Road({ config, arena, versions, allocator, routed, pools: roadPools, recorder })
+      const warn = (message: string): void => log.warn(message)
+      const road = new Road({ config, arena, versions, allocator, routed, pools: roadPools, recorder, warn })
       const feed = new RulesFeed(numbered)
       const doorkeeper = openDoorkeeper(config, road.tenants, log)
       const tls = tlsFilesOf(config, 'data')
@@ -208,7 +213,7 @@ export class Lane {
   /** Compiles rules and holds them for `map`. Throws a Refusal that names what this lane cannot serve. */
   prepare({ version, rules }: NumberedRules): void {
     const routed = this.compiled(rules, version)
-    const failed = new Set(routed.versions.filter(({ ready }) => !ready).map(whyNot))
+    const failed = new Set([...routed.versions, ...routed.shadows].filter(({ ready }) => !ready).map(whyNot))
     if (failed.size > 0)
       throw new Refusal(Code.FAILED_PRECONDITION, `not ready on lane ${this.parts.index}: ${[...failed].join('; ')}`)
     this.prepared = routed
@@ -269,6 +274,11 @@ export class Lane {
     return { lane: this.parts.index, requests: this.parts.road.router.recent.find(query) }
   }
 
+  /** Requests whose copies differ most. */
+  examples(): LaneExamples[] {
+    return this.parts.road.tallies.all.map(({ label, examples }) => ({ label, examples: examples.all }))
+  }
+
   private route(routed: Routed): void {
     this.mapped.stopRamps()
     this.parts.road.map(routed)
@@ -281,8 +291,9 @@ export class Lane {
     if (version.served !== null && !version.ready) road.abandon(version.served)
     road.dispatch()
     // What was loaded in the place of another takes over, under the same rules.
-    const { table, versions: routed } = this.mapped
-    if (!version.ready || !routed.some((other) => other.label === version.label && other !== version)) return
+    const { table, versions: routed, shadows } = this.mapped
+    if (!version.ready || ![...routed, ...shadows].some((other) => other.label === version.label && other !== version))
+      return
     try {
       this.route(versions.compile(table.rules, table.version))
     } catch (error) {
@@ -293,8 +304,10 @@ export class Lane {
   /** Rules that are in force or prepared route to it, or rows of it wait or run. */
   private needs(version: LaneVersion): boolean {
     const { served } = version
-    if (served !== null && served.interactive.batches + served.bulk.batches > 0) return true
-    return this.mapped.versions.includes(version) || this.prepared?.versions.includes(version) === true
+    if (served !== null && served.interactive.batches + served.bulk.batches + served.shadow.batches > 0) return true
+    return [this.mapped, this.prepared].some(
+      (rules) => rules !== null && (rules.versions.includes(version) || rules.shadows.includes(version)),
+    )
   }
 }
 

@@ -85,7 +85,7 @@ export class Loader {
     const { index, folder } = version
     const task: LoadTask = { kind: 'load', version: index, folder, entered: on.entered }
     // Batches that it runs meanwhile may be what it ends of.
-    const alone = !thread.open
+    const alone = !thread.open && thread.busy === 0
     try {
       on.threads.set(thread, await thread.ask<VersionDescription>(task))
     } catch (error) {

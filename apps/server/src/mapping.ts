@@ -1,11 +1,13 @@
 import { Buckets, codeNames, trafficClasses } from '@millrace/base'
 import { rulesFor, runningCanaries, type Rules, type Table } from '@millrace/rules'
-import { standIn, type RouteMessage } from '@millrace/wire'
+import type { RouteMessage } from '@millrace/wire'
 import { routeHash } from './decisions'
 import type { LaneVersion } from './lane-version'
-import type { Enriched } from './read-context'
+import { enrichedOf, type Enriched } from './read-context'
 import { RefusalTemplates } from './refusal-templates'
 import { ReplyTemplates } from './reply-templates'
+import { targetsOf, type ShadowTarget } from './shadow/targets'
+import type { ShadowTallies } from './shadow/tally'
 import type { Routed } from './versions'
 
 /** Counters of a label: by traffic class and code. */
@@ -96,11 +98,18 @@ export class Mapping {
   readonly countsAt: Int32Array
   /** By route: where the times of its answers are counted; null where nobody compares them. */
   readonly latencies: readonly (Buckets | null)[]
+  /** By shadow of the table. */
+  readonly targets: readonly ShadowTarget[]
+  /** By route: 1 when requests that it answers are copied. */
+  readonly shadowed: Uint8Array
+  /** Takes the shadows of one request. */
+  readonly shadowing: Int32Array
   /** By route, and routes by them; made with the first decision. */
   private routeHashes: Float64Array | null = null
   private readonly routesByHash = new Map<number, number>()
 
-  constructor({ table, versions }: Routed, counts: AnswerCounts) {
+  constructor(routed: Routed, counts: AnswerCounts, tallies: ShadowTallies) {
+    const { table, versions } = routed
     this.table = table
     this.versions = versions
     this.messages = table.routes.map(({ workflow, version, rule, cell }) => {
@@ -118,6 +127,11 @@ export class Mapping {
     this.latencies = table.routes.map(({ objective, rule }, route) =>
       compared.get(objective)?.has(rule) === true ? counts.latency(this.countsAt[route]!) : null,
     )
+    this.targets = targetsOf(routed, counts, tallies)
+    this.shadowed = Uint8Array.from(table.routes, (_, route) =>
+      this.targets.some(({ pairs }) => pairs.has(route)) ? 1 : 0,
+    )
+    this.shadowing = new Int32Array(this.targets.length)
   }
 
   /** What a decision names a route by. */
@@ -137,14 +151,6 @@ export class Mapping {
     this.routeHashes.forEach((hash, route) => this.routesByHash.set(hash, route))
     return this.routeHashes
   }
-}
-
-function enrichedOf({ enrichments }: Table, objective: string, { served }: LaneVersion): Enriched {
-  const specs = served?.intake.context?.specs ?? []
-  const sets = enrichments.map(({ objectives, set }) =>
-    specs.map(({ name }) => (objectives.includes(objective) && Object.hasOwn(set, name) ? standIn(set[name]!) : null)),
-  )
-  return sets.some((values) => values.some((value) => value !== null)) ? sets : null
 }
 
 /** By objective, the rules whose times a canary's `stop` compares: the canary and the default. */

@@ -2,7 +2,9 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { GpuFigures } from './gpu-memory'
 import type { Retired } from './retired'
 import type { TenantNames } from './tenant-counts'
-import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
+import type { HistogramSnapshot } from './histogram'
+import type { ShadowSnapshot } from './shadow/snapshot'
+import type { LaneSnapshot } from './snapshot'
 
 /*
  * The one file that knows prom-client. Lanes count in plain numbers; the page is made of them when it is scraped, so
@@ -53,6 +55,7 @@ export async function metricsPage(
   })
   for (const { result, count } of counted.allocations.values()) allocations.inc({ result }, count)
 
+  registerShadows(registry, [...counted.shadows.values()])
   registerWhole(
     registry,
     'millrace_request_seconds',
@@ -150,6 +153,10 @@ export async function metricsPage(
     'When the version entered the state that it is in on the pool, seconds since 1970.',
     ['lane', 'pool', 'workflow', 'version', 'state'],
   )
+  const paused = gauge('millrace_shadow_paused', '1 while a version gets no copies, since it ended a thread.', [
+    'lane',
+    'copy',
+  ])
   const rules = gauge('millrace_rules_version', 'Version of the rules that decide.', ['lane'])
   gauge('millrace_rules_version_in_force', 'Version of the rules that lanes should have.', []).set(rulesVersion)
   for (const snapshot of answered) {
@@ -181,6 +188,7 @@ export async function metricsPage(
     delay.set({ lane, quantile: '1' }, max / 1e6)
     rss.set({ lane }, snapshot.rssBytes)
     rules.set({ lane }, snapshot.rulesVersion)
+    for (const { version: copy } of snapshot.shadowPauses) paused.set({ lane, copy }, 1)
     for (const { name: workflow, version, state: is, pools } of snapshot.workflows) {
       state.set({ lane, workflow, version }, is === 'ready' ? 1 : 0)
       for (const on of pools)
@@ -188,6 +196,73 @@ export async function metricsPage(
     }
   }
   return registry.metrics()
+}
+
+/** What copies of requests showed; labels are words of the rules and of versions. */
+function registerShadows(registry: Registry, shadows: readonly ShadowSnapshot[]): void {
+  const labelled = shadows.map(({ shadow, objective, workflow, version, primary, rule, ...counts }) => ({
+    labels: { shadow, objective, copy: `${workflow}@${version}`, primary, rule },
+    ...counts,
+  }))
+  const outputs = labelled.flatMap(({ labels, outputs: own }) =>
+    Object.entries(own).map(([output, counts]) => ({ labels: { ...labels, output }, ...counts })),
+  )
+  const labelNames = ['shadow', 'objective', 'copy', 'primary', 'rule']
+  const counter = (name: string, help: string, ...more: string[]): Counter =>
+    new Counter({ name, help, labelNames: [...labelNames, ...more], registers: [registry] })
+  const copies = counter('millrace_shadow_copies_total', 'Copies of requests, by what became of them.', 'outcome')
+  const codes = counter('millrace_shadow_codes_total', 'Copies answered, by both codes.', 'primary_code', 'copy_code')
+  for (const { labels, outcomes, codes: own } of labelled) {
+    for (const [outcome, count] of Object.entries(outcomes)) copies.inc({ ...labels, outcome }, count)
+    for (const { primary, copy, count } of own) codes.inc({ ...labels, primary_code: primary, copy_code: copy }, count)
+  }
+  const values = counter('millrace_shadow_values_total', 'Values that were compared.', 'output')
+  const beyond = counter('millrace_shadow_values_beyond_total', 'Values that differ beyond the tolerance.', 'output')
+  const infinite = counter('millrace_shadow_values_infinite_total', 'Values that are a number on one side.', 'output')
+  const sum = counter('millrace_shadow_value_difference_total', 'Sum of the absolute differences of values.', 'output')
+  const max = new Gauge({
+    name: 'millrace_shadow_difference_max',
+    help: 'Largest absolute difference of a value.',
+    labelNames: [...labelNames, 'output'],
+    registers: [registry],
+  })
+  for (const one of outputs) {
+    values.inc(one.labels, one.values)
+    beyond.inc(one.labels, one.beyond)
+    infinite.inc(one.labels, one.infinite)
+    sum.inc(one.labels, one.sum)
+    max.set(one.labels, one.max)
+  }
+  const whole = (name: string, help: string, scale: number, series: readonly Labelled[]): void =>
+    registerWhole(registry, name, help, scale, series)
+  whole(
+    'millrace_shadow_difference',
+    'Largest absolute difference of a request.',
+    1,
+    outputs.map(({ labels, differences: histogram }) => ({ labels, histogram })),
+  )
+  const ranked = (of: 'tau' | 'overlap'): Labelled[] =>
+    outputs.flatMap(({ labels, [of]: histogram }) => (histogram === null ? [] : [{ labels, histogram }]))
+  whole(
+    'millrace_shadow_kendall_tau',
+    'How far a request was ranked alike: 1 the same, -1 the reverse.',
+    1,
+    ranked('tau'),
+  )
+  whole(
+    'millrace_shadow_top_overlap',
+    'Share of the highest rows of a request that are the same.',
+    1,
+    ranked('overlap'),
+  )
+  whole(
+    'millrace_shadow_batch_seconds',
+    'Time on their threads of the batches that answered what was compared.',
+    1e-6,
+    labelled.flatMap(({ labels, batches }) =>
+      (['primary', 'copy'] as const).map((side) => ({ labels: { ...labels, side }, histogram: batches[side].us })),
+    ),
+  )
 }
 
 interface Labelled {

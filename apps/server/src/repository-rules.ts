@@ -44,9 +44,9 @@ export function checkedRules(json: unknown, versions?: readonly NamedVersion[]):
 
 /** What the language has and servers of this release do not do: refused rather than passed over. */
 function notYet(rules: Rules): string[] {
-  const lists = (['shadows'] as const).filter((list) => (rules[list] ?? []).length > 0)
-  const stops = (rules.canaries ?? []).flatMap(({ stop }, i) =>
-    stop?.difference_max === undefined ? [] : [`$.canaries[${i}].stop.difference_max`],
+  return (rules.canaries ?? []).flatMap(({ stop }, i) =>
+    (['difference_max', 'difference_rate_max'] as const)
+      .filter((limit) => stop?.[limit] !== undefined)
+      .map((limit) => `$.canaries[${i}].stop.${limit}: this release does not apply it yet`),
   )
-  return [...lists.map((list) => `$.${list}`), ...stops].map((path) => `${path}: this release does not apply it yet`)
 }

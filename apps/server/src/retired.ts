@@ -1,4 +1,6 @@
-import type { HistogramSnapshot, LaneSnapshot } from './snapshot'
+import { addHistograms } from './histogram'
+import { addShadows, type ShadowSnapshot } from './shadow/snapshot'
+import type { LaneSnapshot } from './snapshot'
 
 /** Sums of counters, by a key of their labels. */
 export interface Retired {
@@ -6,6 +8,7 @@ export interface Retired {
   readonly tenants: Map<string, LaneSnapshot['tenants'][number]>
   readonly allocations: Map<string, LaneSnapshot['allocations'][number]>
   readonly ruleLatencies: Map<string, LaneSnapshot['ruleLatencies'][number]>
+  readonly shadows: Map<string, ShadowSnapshot>
   readonly latencies: Map<string, LaneSnapshot['latencies'][number]>
   readonly batchRows: Map<string, LaneSnapshot['batchRows'][number]>
   readonly threadRestarts: Map<string, ThreadRestarts>
@@ -32,6 +35,7 @@ export function emptyRetired(): Retired {
     tenants: new Map(),
     allocations: new Map(),
     ruleLatencies: new Map(),
+    shadows: new Map(),
     latencies: new Map(),
     batchRows: new Map(),
     threadRestarts: new Map(),
@@ -55,6 +59,10 @@ export function addRetired(into: Retired, snapshot: LaneSnapshot): void {
       ...a,
       histogram: addHistograms(a.histogram, b.histogram),
     }))
+  for (const one of snapshot.shadows) {
+    const { objective, shadow, workflow, version, primary, rule } = one
+    merge(into.shadows, [objective, shadow, workflow, version, primary, rule], one, addShadows)
+  }
   for (const one of snapshot.latencies)
     merge(into.latencies, [one.workflow, one.version, one.stage], one, (a, b) => ({
       ...a,
@@ -84,6 +92,7 @@ export function sumOf(retired: Retired, snapshots: readonly LaneSnapshot[]): Ret
     tenants: new Map(retired.tenants),
     allocations: new Map(retired.allocations),
     ruleLatencies: new Map(retired.ruleLatencies),
+    shadows: new Map(retired.shadows),
     latencies: new Map(retired.latencies),
     batchRows: new Map(retired.batchRows),
     threadRestarts: new Map(retired.threadRestarts),
@@ -97,13 +106,4 @@ function merge<T>(into: Map<string, T>, labels: readonly (string | number)[], on
   const key = labels.join('\n')
   const there = into.get(key)
   into.set(key, there === undefined ? one : add(there, one))
-}
-
-function addHistograms(a: HistogramSnapshot, b: HistogramSnapshot): HistogramSnapshot {
-  return {
-    bounds: a.bounds,
-    counts: a.counts.map((count, i) => count + b.counts[i]!),
-    sum: a.sum + b.sum,
-    count: a.count + b.count,
-  }
 }

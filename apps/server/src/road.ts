@@ -1,10 +1,9 @@
 import { Code, systemClock, type Arena, type Clock } from '@millrace/base'
-import { admit, type Batch, type BatchQueue } from '@millrace/batch'
+import type { Batch, BatchQueue } from '@millrace/batch'
 import { NoRoute, routingKey } from '@millrace/rules'
 import {
   describeFault,
   Flag,
-  heapBytesOf,
   Matched,
   matchInputs,
   RequestView,
@@ -15,13 +14,13 @@ import { noAllocator, type Allocator } from './allocator'
 import { Admission } from './admission'
 import { Answers } from './answers'
 import { Calls } from './calls'
-import { copyRequest } from './copy-request'
 import type { Caller } from './caller'
 import type { Config } from './config'
 import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
 import { holderOf, observeRoom } from './fair-queue'
 import { Identity, mayNot } from './identity'
 import { AnswerCounts, Mapping } from './mapping'
+import { nextPart, placeRows, type Part } from './place-rows'
 import { observeBatch } from './pool-limits'
 import { Right, type Principal } from './principal'
 import { readContext } from './read-context'
@@ -41,6 +40,8 @@ import type { Refused } from './refused'
 import { decisionRefused, Router } from './router'
 import type { Recorder } from './recorder'
 import type { ServedVersion } from './served-version'
+import { Shadows } from './shadow/shadows'
+import { ShadowTallies } from './shadow/tally'
 import { TenantCounts } from './tenant-counts'
 import type { Routed, Versions } from './versions'
 
@@ -61,6 +62,8 @@ export interface RoadOptions {
   readonly clock?: Clock
   /** Where a sample of the requests is written. */
   readonly recorder?: Recorder | undefined
+  /** Told what operators should know. */
+  readonly warn?: (message: string) => void
 }
 
 /**
@@ -73,12 +76,16 @@ export class Road implements BatchOwner {
   readonly counts = new AnswerCounts()
   readonly tenants: TenantCounts
   readonly router: Router
+  readonly shadows: Shadows
+  /** What shadows showed. */
+  readonly tallies = new ShadowTallies()
   /** No new work: the lane drains. */
   draining = false
   private readonly dispatcher: Dispatcher
   private readonly words: Uint32Array
   private readonly view = new RequestView()
   private readonly matched = new Matched()
+  private readonly part: Part = { rows: 0, heapBytes: 0 }
   private readonly identity: Identity
   private readonly admission: Admission
   private readonly clock: Clock
@@ -100,10 +107,23 @@ export class Road implements BatchOwner {
     this.identity = new Identity(this.tenants)
     this.admission = new Admission(config, this.tenants)
     this.admission.map(routed.table)
-    const mapping = new Mapping(routed, this.counts)
+    const mapping = new Mapping(routed, this.counts, this.tallies)
     this.router = new Router(config, options.allocator ?? noAllocator(clock), clock, sweepMs)
     this.router.map(mapping)
-    this.answers = new Answers(this.calls, arena, versions, this.counts, this.tenants, mapping)
+    const { warn = () => undefined } = options
+    const { calls, counts } = this
+    this.shadows = new Shadows({
+      config,
+      arena,
+      versions,
+      calls,
+      counts,
+      pools,
+      clock,
+      freed: () => this.dispatch(),
+      warn,
+    })
+    this.answers = new Answers(calls, arena, versions, counts, this.tenants, this.shadows, mapping)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, clock, () => this.dispatch())
     this.stopSweeping = clock.every(sweepMs, () => this.sweep())
@@ -165,7 +185,7 @@ export class Road implements BatchOwner {
     if (!matchInputs(view, version.intake, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
     const { context } = version.intake
-    if (context !== null && !readContext(view, mapping, route, context, view.traffic, matched))
+    if (context !== null && !readContext(view, mapping, mapping.enriched[route]!, context, view.traffic, matched))
       return this.atOnce(caller, item, route, Code.INVALID_ARGUMENT, matched.fault)
     const { rows } = matched
     if (rows > config.requestRowsMax)
@@ -201,14 +221,16 @@ export class Road implements BatchOwner {
     calls.timings[call] = view.flags & Flag.Timings
     calls.receivedUs[call] = received
     calls.deadlineUs[call] = deadlineUs
-    if (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) return
-    this.admitParts(call, version, queue, rows, now)
+    const admitted =
+      (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) ||
+      this.admitParts(call, version, queue, rows, now)
+    if (admitted && mapping.shadowed[route] === 1) this.shadows.copy(call, view, mapping, route, now)
   }
 
   /** From here on requests are decided by other rules; those that are under way keep what decided them. */
   map(routed: Routed): void {
     this.admission.map(routed.table)
-    this.answers.mapping = new Mapping(routed, this.counts)
+    this.answers.mapping = new Mapping(routed, this.counts, this.tallies)
     this.router.map(this.mapping)
   }
 
@@ -258,7 +280,7 @@ export class Road implements BatchOwner {
       this.answers.batchRan(batch, this.nowUs)
     }
     batch.queue.free(batch)
-    this.dispatcher.dispatch(this.nowUs)
+    this.offer()
   }
 
   /** Answers the callers of the batch in the slab at `offset`, which runs for too long. */
@@ -276,6 +298,7 @@ export class Road implements BatchOwner {
         this.dispatcher.rowsWaiting -= batch.rows
         this.lost(batch, error)
       }
+    this.shadows.abandon(version)
   }
 
   lost(batch: Batch, error: unknown): void {
@@ -304,36 +327,31 @@ export class Road implements BatchOwner {
     now: number,
   ): boolean {
     if (heapBytes > queue.heapBytesMax) return false
-    const batch = queue.room(rows, heapBytes, now)
+    let batch = queue.room(rows, heapBytes, now)
+    // What copies hold is given up before a request is refused.
+    if (batch === null && this.shadows.giveWay()) batch = queue.room(rows, heapBytes, now)
     if (batch === null) return false
-    const row = batch.rows
-    const request = admit(batch, call, rows, from, this.calls.deadlineUs[call]!)
-    batch.traffic |= 1 << this.calls.traffic[call]!
-    copyRequest(this.view, this.matched, version.intake, this.options.arena.bytes, batch, from, rows, row, request)
-    this.calls.parts[call]!++
+    const { view, matched, calls } = this
+    placeRows(batch, call, calls.traffic[call]!, calls.deadlineUs[call]!, view, version.intake, matched, from, rows)
+    calls.parts[call]!++
     this.dispatcher.rowsWaiting += rows
     return true
   }
 
-  /** A request that one batch does not take, over as many as it needs: answered once, whole, or refused. */
-  private admitParts(call: number, version: ServedVersion, queue: BatchQueue, rows: number, now: number): void {
-    const { view, matched, answers } = this
-    for (let from = 0; from < rows; ) {
-      let n = Math.min(queue.layout.rowsMax, rows - from)
-      let heapBytes = heapBytesOf(view, version.intake, matched, from, n)
-      while (heapBytes > queue.heapBytesMax && n > 1) {
-        n = n >>> 1
-        heapBytes = heapBytesOf(view, version.intake, matched, from, n)
-      }
-      if (!this.admitPart(call, version, queue, from, n, heapBytes, now)) {
-        // Parts that are in already run for nobody: the call is answered, and freed when they are back.
-        if (heapBytes > queue.heapBytesMax)
-          answers.fail(call, Code.INVALID_ARGUMENT, rowTooLarge(from, heapBytes, queue.heapBytesMax))
-        else answers.fail(call, Code.RESOURCE_EXHAUSTED, arenaFull(this.options.arena.totalBytes))
-        return
-      }
-      from += n
+  /** A request that one batch does not take, over as many as it needs: answered once, whole, or refused: then false. */
+  private admitParts(call: number, version: ServedVersion, queue: BatchQueue, rows: number, now: number): boolean {
+    const { view, matched, answers, part, options } = this
+    for (let from = 0; from < rows; from += part.rows) {
+      nextPart(view, version.intake, matched, queue, from, rows - from, part)
+      const { heapBytes } = part
+      if (this.admitPart(call, version, queue, from, part.rows, heapBytes, now)) continue
+      // Parts that are in already run for nobody: the call is answered, and freed when they are back.
+      if (heapBytes > queue.heapBytesMax)
+        answers.fail(call, Code.INVALID_ARGUMENT, rowTooLarge(from, heapBytes, queue.heapBytesMax))
+      else answers.fail(call, Code.RESOURCE_EXHAUSTED, arenaFull(options.arena.totalBytes))
+      return false
     }
+    return true
   }
 
   /** The time of this turn of the event loop; at its end, when every message is in, batches are dispatched. */
@@ -358,23 +376,30 @@ export class Road implements BatchOwner {
     }
     this.turning = false
     this.turns = 0
-    this.dispatcher.dispatch(this.nowUs)
+    this.offer()
   }
 
   /** Threads may have what waits: there are more of them, or a pool serves a version again. */
   dispatch(): void {
     this.nowUs = this.clock.nowUs()
+    this.offer()
+  }
+
+  /** Gives free threads what waits: requests, and what they leave to copies. */
+  private offer(): void {
     this.dispatcher.dispatch(this.nowUs)
+    if (this.shadows.runner.rowsWaiting > 0) this.shadows.runner.dispatch(this.nowUs)
   }
 
   /** Answers, at their deadline, calls whose batch has not come back, and lets go of those whose caller is gone. */
   private sweep(): void {
     this.router.recent.refill()
+    this.shadows.sweep(this.clock.nowUs())
     if (this.calls.used === 0) return
     this.nowUs = this.clock.nowUs()
     this.answers.expireAll(this.nowUs)
     for (const batch of this.dispatcher.running) this.answers.giveUpDead(batch, this.nowUs)
-    this.dispatcher.dispatch(this.nowUs)
+    this.offer()
   }
 
   private refuse(caller: Caller, item: number, route: number, { code, message }: Refused): void {

@@ -4,6 +4,7 @@ import { intakeOf, type Intake } from '@millrace/wire'
 import type { VersionDescription } from '@millrace/workflow'
 import type { Config } from './config'
 import { applyLimits, poolLimit, type PoolLimit } from './pool-limits'
+import { firstRows, gatherMs } from './shadow/policy'
 
 /** A workflow version as the front thread knows it: what it takes, where its rows wait, what it took so far. */
 export interface ServedVersion {
@@ -25,6 +26,8 @@ export interface ServedVersion {
   readonly cost: RunCost
   /** Microseconds: about how long one tenant makes others wait. */
   readonly fairWaitUs: number
+  /** Copies of requests that others answer. */
+  readonly shadow: BatchQueue
   /** What each pool takes at once that could load it when the lane started. */
   readonly placed: readonly PoolLimit[]
   /** Those of them that serve it now; empty: nobody does. */
@@ -51,7 +54,7 @@ export function serveVersion(
   pools: readonly number[],
 ): ServedVersion {
   const { signature } = description
-  const queue = (): BatchQueue =>
+  const queue = (waitUs = description.batchWaitUs): BatchQueue =>
     new BatchQueue(arena, {
       id: index,
       signature,
@@ -59,9 +62,11 @@ export function serveVersion(
       queueRowsMax: config.queueRowsMax,
       slabBytesMax: config.slabBytesMax,
       stringBytesPerRow: config.slabStringBytes,
-      waitUs: description.batchWaitUs,
+      waitUs,
     })
   const interactive = queue()
+  const shadow = queue(gatherMs * 1000)
+  shadow.rowsLimit = Math.min(firstRows, shadow.rowsLimit)
   const placed = pools.map((pool) =>
     poolLimit(config.pools[pool]!, pool, interactive.layout.rowsMax, description.batchWaitUs),
   )
@@ -78,6 +83,7 @@ export function serveVersion(
     bulkShares: new Shares(config.queueRowsMax),
     cost: new RunCost(),
     fairWaitUs: config.fairWaitMs * 1000,
+    shadow,
     placed,
     limits: placed,
     totalUs: new Buckets(latencyBoundsUs),

@@ -1,20 +1,14 @@
-import { codeNames, trafficClasses, type Buckets, type TrafficClass } from '@millrace/base'
+import { codeNames, trafficClasses, type TrafficClass } from '@millrace/base'
 import type { Table } from '@millrace/rules'
+import { histogramOf, type HistogramSnapshot } from './histogram'
 import { whyNot, type LaneParts } from './lane'
 import type { Standing } from './lane-version'
 import { allocationResults, type AllocationResult } from './allocator'
 import { countersOfLabel } from './mapping'
 import { isLimited, rowsOf, waitUsOf } from './pool-limits'
 import type { ServedVersion } from './served-version'
+import { snapshotOfTally, type ShadowSnapshot } from './shadow/snapshot'
 import type { Routed } from './versions'
-
-/** A histogram as plain data: `counts` has one entry more than `bounds` (above all bounds). */
-export interface HistogramSnapshot {
-  readonly bounds: readonly number[]
-  readonly counts: readonly number[]
-  readonly sum: number
-  readonly count: number
-}
 
 /** Everything a lane tells its supervisor: plain numbers, since the lane's start. */
 export interface LaneSnapshot {
@@ -51,6 +45,9 @@ export interface LaneSnapshot {
     readonly rule: string
     readonly histogram: HistogramSnapshot
   }[]
+  readonly shadows: readonly ShadowSnapshot[]
+  /** Versions that get no copies for a while, since they ended a thread; ISO 8601. */
+  readonly shadowPauses: readonly { readonly version: string; readonly until: string; readonly why: string }[]
   /** Microseconds, by workflow version. */
   readonly latencies: readonly {
     readonly workflow: string
@@ -136,6 +133,8 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
     ruleLatencies: [...road.counts.latencies].map(([begin, buckets]) => {
       return { ...road.counts.labels[begin / countersOfLabel]!, histogram: histogramOf(buckets) }
     }),
+    shadows: road.tallies.all.map(snapshotOfTally),
+    shadowPauses: road.shadows.runner.paused(),
     latencies: served.flatMap((version) =>
       (
         [
@@ -200,10 +199,6 @@ function notReadyOf({ road, pools }: LaneParts, { table, versions }: Routed): st
     if (!version.ready && table.routes[route]!.kind !== 'override') reasons.add(whyNot(version))
   for (const { pool } of pools) if (pool.serving === 0) reasons.add(`pool ${pool.name} has no thread that runs`)
   return [...reasons]
-}
-
-function histogramOf({ bounds, counts, sum, count }: Buckets): HistogramSnapshot {
-  return { bounds, counts: Array.from(counts), sum, count }
 }
 
 function finite(value: number): number {

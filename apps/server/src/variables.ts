@@ -287,6 +287,13 @@ export const variables: readonly Variable[] = [
   text('MILLRACE_RECORD_FILE', '', 'File of what is recorded, with .0, .1 ... behind it where lanes are several.'),
   bytes('MILLRACE_RECORD_BYTES_MAX', '64MiB', 'Largest such file; what comes later is not in it.', 2 ** 16, 2 ** 40),
   number('MILLRACE_DEADLINE_MS_DEFAULT', 10000, 'ms', 'Deadline of a request that names none.', 1, day),
+  number('MILLRACE_SHADOW_RUN_MS', 2000, 'ms', 'Longest run of a batch of copies; its thread is ended then.', 10, day),
+  choice(
+    'MILLRACE_SHADOW_EXAMPLES',
+    'yes',
+    ['yes', 'no'],
+    'Whether requests whose copies differ most are kept, a few, in memory, with their inputs.',
+  ),
   number(
     'MILLRACE_PUBLISH_WAIT_MS',
     60_000,

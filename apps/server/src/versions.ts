@@ -17,6 +17,8 @@ export interface Routed {
   readonly table: Table
   /** By route of the table. */
   readonly versions: readonly LaneVersion[]
+  /** By shadow of the table. */
+  readonly shadows: readonly LaneVersion[]
 }
 
 /** The versions of a lane: which there are, how they stand, and which pools serve them. */
@@ -67,9 +69,10 @@ export class Versions {
     const folders = named.map(({ folder }) => folder)
     const table = compileRules(rules, folders, rulesVersion)
     const versions = table.routes.map(({ versionIndex }) => named[versionIndex]!)
+    const shadows = table.shadows.map(({ versionIndex }) => named[versionIndex]!)
     const problems = enrichmentProblems(table, (route) => versions[route]!.description.signature.context ?? [])
     if (problems.length > 0) throw new RulesError(problems)
-    return { table, versions }
+    return { table, versions, shadows }
   }
 
   /**
@@ -116,6 +119,7 @@ export class Versions {
       const served = this.all.flatMap(({ served }) => (served?.limits.some((limit) => limit.pool === p) ? served : []))
       pool.interactive = served.map(({ interactive }) => interactive)
       pool.bulk = served.map(({ bulk }) => bulk)
+      pool.shadow = served.map(({ shadow }) => shadow)
     })
   }
 }

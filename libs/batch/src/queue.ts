@@ -117,16 +117,19 @@ export class BatchQueue {
     return (blockBytes - this.layout.heap) >>> this.outputShift
   }
 
+  /** Whether the open batch takes `rows` more rows with `heapBytes` of ragged values. */
+  fits(rows: number, heapBytes: number): boolean {
+    const { open } = this
+    return open !== null && open.rows + rows <= this.rowsLimit && heapBytes <= open.heapLeft
+  }
+
   /**
    * The batch that takes `rows` more rows with `heapBytes` of ragged values: the open one while they fit, else a
    * fresh one. Null when the arena has no slab left: a refusal, not a wait.
    */
   room(rows: number, heapBytes: number, nowUs: number): Batch | null {
-    const open = this.open
-    if (open !== null) {
-      if (open.rows + rows <= this.rowsLimit && heapBytes <= open.heapLeft) return open
-      this.close()
-    }
+    if (this.fits(rows, heapBytes)) return this.open
+    this.close()
     const needed = Math.max(this.slabBytes, this.layout.heap + (heapBytes << this.outputShift))
     const offset = this.arena.take(needed)
     if (offset < 0) return null

@@ -56,6 +56,9 @@ export interface PoolThread {
 /** How long a pool that closes waits for threads in native code. */
 const nativeMsMax = 4_000
 
+/** Between looks at a thread that is to be ended and is in native code. */
+const endAgainMs = 10
+
 /**
  * The threads of one kind of device: a Piscina pool whose own queue stays empty, because `run` is only called
  * while `free` is positive. Waiting is the batch room's business.
@@ -144,6 +147,51 @@ export class Pool {
       chosen.busy--
       chosen.batches.splice(chosen.batches.indexOf(message), 1)
       if (chosen.open) this.free++
+    }
+  }
+
+  /** Threads that are given batches, and those of them that have none. */
+  get open(): { readonly threads: number; readonly idle: number } {
+    let threads = 0
+    let idle = 0
+    for (const { open, busy } of this.seated.values())
+      if (open) {
+        threads++
+        if (busy === 0) idle++
+      }
+    return { threads, idle }
+  }
+
+  /**
+   * Runs one message on a thread that has nothing to do, and gives it nothing else meanwhile: where that thread ends, nobody
+   * else loses anything. One that takes longer than `msMax` is ended. Called while a thread is idle.
+   */
+  async runAlone<T>(message: unknown, msMax: number): Promise<T> {
+    const thread = [...this.seated.values()].find(({ open, busy }) => open && busy === 0)
+    assert(thread !== undefined, 'runAlone is called while a thread is idle')
+    this.openOrClose(thread, false)
+    const answer = this.ask<T>(thread, message)
+    thread.busy++
+    thread.batches.push(message)
+    this.running.add(answer)
+    let late = false
+    // Rejected when it is gone: until then it may write what it was given.
+    const end = (): void => {
+      late = true
+      if (this.mayEnd(thread)) thread.end(`a batch that runs alone ran longer than ${msMax} ms`)
+      else timer = setTimeout(end, endAgainMs)
+    }
+    let timer = setTimeout(end, msMax)
+    try {
+      return await answer
+    } catch (error) {
+      throw late ? new Error(`it took longer than ${msMax} ms`, { cause: error }) : error
+    } finally {
+      clearTimeout(timer)
+      this.running.delete(answer)
+      thread.busy--
+      thread.batches.splice(thread.batches.indexOf(message), 1)
+      if (!thread.gone) this.openOrClose(thread, true)
     }
   }
 

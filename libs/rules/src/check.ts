@@ -2,8 +2,11 @@ import { kindOf, type AttributeKind } from '@millrace/base'
 import { plainTest, testsOf, type PlainTest } from './condition'
 import { slotsMax } from './program'
 import {
+  answersOf,
   attributesOf,
+  comparingShadows,
   givenAttributes,
+  isCopied,
   referencesOf,
   rulesSchema,
   type Condition,
@@ -101,7 +104,8 @@ interface Named<Objective extends string, Version extends string> {
   limits?: { objectives?: Objective[] }[]
 }
 
-const stopLimits = ['error_rate_max', 'refusal_rate_max', 'p99_ratio_max', 'difference_max'] as const
+const differenceLimits = ['difference_max', 'difference_rate_max'] as const
+const stopLimits = ['error_rate_max', 'refusal_rate_max', 'p99_ratio_max', ...differenceLimits] as const
 
 const kindsOfRules = [
   'conditions',
@@ -150,6 +154,8 @@ function problemsOf(rules: Rules, whole = true): string[] {
     })
   }
   if (whole) checkOverrides(rules, problems)
+  // What follows asks rules about their objectives.
+  if (whole && problems.length === 0) checkShadows(rules, problems)
   for (const [i, { set }] of (rules.enrichments ?? []).entries()) {
     const path = `$.enrichments[${i}].set`
     if (Object.keys(set).length === 0) problems.push(`${path}: sets nothing`)
@@ -214,6 +220,33 @@ function checkOverrides(rules: Rules, problems: string[]): void {
         problems.push(`${path}.experiments[${e}]: ${id} is for none of the objectives of this override`)
     }
   }
+}
+
+function checkShadows(rules: Rules, problems: string[]): void {
+  for (const [s, shadow] of (rules.shadows ?? []).entries()) {
+    const path = `$.shadows[${s}]`
+    for (const [a, rule] of (shadow.answered_by ?? []).entries())
+      if (!shadow.objectives.some((objective) => answersOf(rules, objective).some((answer) => answer.rule === rule)))
+        problems.push(`${path}.answered_by[${a}]: no rule ${rule} answers an objective of this shadow`)
+    for (const objective of shadow.objectives)
+      if (!answersOf(rules, objective).some((answer) => isCopied(shadow, answer)))
+        problems.push(
+          `${path}: copies nothing of ${objective}: ${shadow.workflow} itself answers every request that it could copy`,
+        )
+  }
+  for (const [c, canary] of (rules.canaries ?? []).entries())
+    for (const limit of differenceLimits) {
+      if (canary.stop?.[limit] === undefined) continue
+      for (const objective of canary.objectives)
+        if (comparingShadows(rules, canary, objective).length === 0) {
+          const workflow = rules.objectives[objective]!.default
+          const shadow = { objectives: [objective], workflow, answered_by: [canary.id], percent: 100 }
+          problems.push(
+            `$.canaries[${c}].stop.${limit}: of ${objective}, no shadow has ${workflow} answer what the canary answers; ` +
+              `give $.shadows one such as ${JSON.stringify(shadow)}`,
+          )
+        }
+    }
 }
 
 function checkCondition(

@@ -9,6 +9,7 @@ import { Records } from './records'
 import {
   attributesOf,
   experimentsWith,
+  isCopied,
   rulesFor,
   runningCanaries,
   workflowOf,
@@ -44,7 +45,7 @@ export function compileRules(
 class Compiler {
   private readonly problems = new Set<string>()
   private readonly routes: Route[] = []
-  private readonly shadows: ShadowRoute[] = []
+  private readonly shadows: Omit<ShadowRoute, 'copies'>[] = []
   private readonly ramps: Ramp[] = []
   private readonly asked: AskedExperiment[] = []
   private readonly versionIndex: Map<string, number>
@@ -90,7 +91,7 @@ class Compiler {
       rules: this.rules,
       objectives,
       routes: this.routes,
-      shadows: this.shadows,
+      shadows: this.shadows.map((shadow) => ({ ...shadow, copies: this.copiesOf(shadow) })),
       enrichments: this.rules.enrichments ?? [],
       ramps: this.ramps,
       asked: this.asked,
@@ -240,6 +241,12 @@ class Compiler {
   private shadow(path: string, { id, ...shadow }: Shadow, objective: string): number {
     const version = this.version(path, shadow.workflow)
     return this.shadows.push({ objective, ...version, rule: id, shadow: { id, ...shadow } }) - 1
+  }
+
+  private copiesOf({ objective, shadow }: Omit<ShadowRoute, 'copies'>): Uint8Array {
+    return Uint8Array.from(this.routes, ({ objective: own, workflow, version, rule }) =>
+      own === objective && isCopied(shadow, { rule, workflow: `${workflow}@${version}` }) ? 1 : 0,
+    )
   }
 
   private version(path: string, reference: string): Pick<Route, 'workflow' | 'version' | 'versionIndex'> {

@@ -9,6 +9,7 @@ export { refuseOverride, type PlainOverride } from './override'
 export { advance } from './ramp'
 export { routingKey } from './routing-key'
 export {
+  comparingShadows,
   rulesFor,
   rulesSchema,
   runningCanaries,
@@ -19,6 +20,7 @@ export {
   type Limit,
   type Rules,
   type RulesFile,
+  type Shadow,
 } from './rules'
 export {
   lookUp,

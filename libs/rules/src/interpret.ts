@@ -5,6 +5,7 @@ import { describe, holds, valueOf } from './condition'
 import { askOverride, refuseOverride, type PlainOverride } from './override'
 import {
   attributesOf,
+  isCopied,
   rulesFor,
   workflowOf,
   type Canary,
@@ -12,6 +13,7 @@ import {
   type Enrichment,
   type Experiment,
   type Rules,
+  type Shadow,
 } from './rules'
 
 /** A request as the rules see it, in plain values. */
@@ -38,8 +40,9 @@ export interface Decision {
 /** One rule that was asked, and what it said. */
 export interface Step {
   readonly rule: string
-  readonly kind: 'override' | 'condition' | 'holdout' | 'experiment' | 'canary' | 'default' | 'enrichment'
-  /** It decided; of a holdout: the subject is held out; of an enrichment: it adds to the context. */
+  readonly kind: 'override' | 'condition' | 'holdout' | 'experiment' | 'canary' | 'default' | 'enrichment' | 'shadow'
+  /** It decided; of a holdout: the subject is held out; of an enrichment: it adds to the context; of a shadow: it
+   * copies a share of such requests. */
   readonly matched: boolean
   readonly reason: string
   /** Where the subject fell, 0 to 2^32 - 1, where that was looked at. */
@@ -111,7 +114,8 @@ export function explain(rules: Rules, ask: PlainAsk): Explanation {
   const workflow = rules.objectives[objective]!.default
   take({ rule: 'default', kind: 'default', matched: true, reason: 'no rule before it decided', workflow })
   if (decision === null) return { decision, refusal, steps, context: ask.context }
-  return { decision, refusal, steps: [...steps, ...enrichmentSteps(rules, ask)], context: enriched(rules, ask) }
+  const after = [...enrichmentSteps(rules, ask), ...shadowSteps(rules, ask, decision)]
+  return { decision, refusal, steps: [...steps, ...after], context: enriched(rules, ask) }
 }
 
 /** The enrichments of an objective whose conditions hold, in their order. */
@@ -136,11 +140,33 @@ function enrichmentSteps(rules: Rules, ask: PlainAsk): Step[] {
   })
 }
 
-/** The shadows of an objective whose conditions hold; a share of the requests is copied to each. */
-export function shadowsOf(rules: Rules, ask: PlainAsk, draw: number): string[] {
+/** The shadows that a request is copied to which is answered so; a share of the requests is copied to each. */
+export function shadowsOf(rules: Rules, ask: PlainAsk, decision: Decision, draw: number): string[] {
   return rulesFor(rules.shadows, ask.objective)
-    .filter(({ when, percent }) => missed(rules, when, ask) === null && draw < bucketsOf(percent))
+    .filter((shadow) => notCopied(rules, shadow, ask, decision) === null && draw < bucketsOf(shadow.percent))
     .map(({ id }) => id)
+}
+
+/** Why no request like this one is copied, or null. */
+function notCopied(rules: Rules, shadow: Shadow, ask: PlainAsk, decision: Decision): string | null {
+  const { workflow, answered_by } = shadow
+  if (decision.workflow === workflow) return `${workflow} itself answers it`
+  if (!isCopied(shadow, decision)) return `it is answered by ${decision.rule}, not by ${answered_by!.join(', ')}`
+  return missed(rules, shadow.when, ask)
+}
+
+function shadowSteps(rules: Rules, ask: PlainAsk, decision: Decision): Step[] {
+  return rulesFor(rules.shadows, ask.objective).map((shadow) => {
+    const { id, percent, workflow } = shadow
+    const reason = notCopied(rules, shadow, ask, decision)
+    if (reason !== null) return no(id, 'shadow', reason)
+    return {
+      rule: id,
+      kind: 'shadow',
+      matched: true,
+      reason: `${percent} % of such requests are copied to ${workflow}`,
+    }
+  })
 }
 
 function experimentStep(rules: Rules, experiment: Experiment, ask: PlainAsk): Step {

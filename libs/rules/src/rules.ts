@@ -71,7 +71,14 @@ const stop = z.strictObject({
   error_rate_max: share.optional().describe('Share of answers that failed in the server: HTTP would say 5xx.'),
   refusal_rate_max: share.optional().describe("Share of answers that call it the request's fault: HTTP would say 4xx."),
   p99_ratio_max: z.number().positive().optional().describe("99th percentile over that of the objective's default."),
-  difference_max: z.number().nonnegative().optional().describe('Largest mean difference that a shadow of it has seen.'),
+  difference_max: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('Mean absolute difference of an output from what the default says to the same requests, by a shadow.'),
+  difference_rate_max: share
+    .optional()
+    .describe('Share of the values that differ from those of the default by more than the tolerance of the shadow.'),
   requests_min: z.number().int().positive().default(200).describe('Answers before anything is concluded.'),
   window_s: z.number().min(1).max(86_400).default(60).describe('Seconds that are looked back.'),
 })
@@ -144,8 +151,18 @@ export const rulesSchema = z.strictObject({
         objectives,
         workflow,
         when: when.optional(),
+        answered_by: z
+          .array(name)
+          .min(1)
+          .optional()
+          .describe('Only requests that one of these rules decided; default is one of them. All unless given.'),
         percent: percent.describe('Of the requests are copied.'),
         tolerance: z.number().nonnegative().default(1e-6).describe('Differences up to this are none.'),
+        ranking: name
+          .optional()
+          .describe(
+            'Output that ranks the rows of a request, highest first; each float output of the rows unless given.',
+          ),
         top_k: z.number().int().positive().default(10).describe('Rows of a ranking whose overlap is counted.'),
         in_flight_max: z.number().int().positive().default(256).describe('Copies that may wait; more are dropped.'),
         keep_examples: z.boolean().default(true).describe('Whether worst examples are kept; off for private data.'),
@@ -245,6 +262,50 @@ export function experimentsWith(rules: Rules, objective: string, cell: string): 
 /** Canaries that were not taken off. */
 export function runningCanaries(rules: Rules): readonly Canary[] {
   return (rules.canaries ?? []).filter(({ stopped }) => stopped === undefined)
+}
+
+/** What a request for an objective can be answered by: each rule with each version that it decides for. */
+export function answersOf(
+  rules: Rules,
+  objective: string,
+): readonly { readonly rule: string; readonly workflow: string }[] {
+  const experiments = rulesFor(rules.experiments, objective)
+  const cells = experiments.map((experiment) => ({
+    id: experiment.id,
+    workflows: experiment.cells.map((_, c) => workflowOf(rules, experiment, c, objective)),
+  }))
+  return [
+    ...rulesFor(rules.overrides, objective).flatMap(({ id, workflows = [], experiments: named = [] }) => [
+      ...workflows.map((workflow) => ({ rule: id, workflow })),
+      ...cells
+        .filter((one) => named.includes(one.id))
+        .flatMap((one) => one.workflows.map((workflow) => ({ rule: id, workflow }))),
+    ]),
+    ...[rules.conditions, rules.canaries].flatMap((list) =>
+      rulesFor<{ id: string; objectives: string[]; workflow: string }>(list, objective).map(({ id, workflow }) => ({
+        rule: id,
+        workflow,
+      })),
+    ),
+    ...cells.flatMap(({ id, workflows }) => workflows.map((workflow) => ({ rule: id, workflow }))),
+    { rule: 'default', workflow: rules.objectives[objective]!.default },
+  ]
+}
+
+/** Whether a shadow copies a request that this rule and version answer: never to the version that answered it. */
+export function isCopied(
+  { answered_by, workflow }: Pick<Shadow, 'workflow'> & { readonly answered_by?: readonly string[] | undefined },
+  answer: { readonly rule: string; readonly workflow: string },
+): boolean {
+  return answer.workflow !== workflow && (answered_by === undefined || answered_by.includes(answer.rule))
+}
+
+/** The shadows that show how a canary's answers differ: the objective's default answers its requests too. */
+export function comparingShadows(rules: Rules, { id, workflow }: Canary, objective: string): readonly Shadow[] {
+  const other = rules.objectives[objective]!.default
+  return rulesFor(rules.shadows, objective).filter(
+    (shadow) => shadow.workflow === other && isCopied(shadow, { rule: id, workflow }),
+  )
 }
 
 /** Every workflow version that a file has requests answered by, with its place in the file. */

@@ -58,11 +58,11 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
             `${JSON.stringify(ask)}\n${JSON.stringify(steps, null, 1)}\n${JSON.stringify(rules, null, 1)}`,
         )
       const draw = random.draw()
-      const copied = Array.from(
-        into.subarray(0, lookUpShadows(table, asker, draw, into)),
-        (s) => table.shadows[s]!.rule,
-      )
-      const expected = shadowsOf(rules, ask, draw)
+      const copied =
+        route === undefined
+          ? []
+          : Array.from(into.subarray(0, lookUpShadows(table, asker, at, draw, into)), (s) => table.shadows[s]!.rule)
+      const expected = decision === null ? [] : shadowsOf(rules, ask, decision, draw)
       if (copied.join() !== expected.join())
         throw new Error(`seed ${run}: copied to ${copied.join()}, not to ${expected.join()}\n${JSON.stringify(ask)}`)
       const sets = Array.from(into.subarray(0, lookUpEnrichments(table, asker, into)), (e) => table.enrichments[e]!.set)
@@ -76,8 +76,10 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
       count(route?.kind ?? (refusal === null ? 'unknown' : refusal.name))
       if (route?.kind === 'override' && route.cell !== null) count('override of a cell')
       if (copied.length > 0) count('shadow')
+      if (table.shadows.some(({ shadow }) => copied.includes(shadow.id) && shadow.answered_by)) count('answered_by')
       if (steps.some((step) => step.kind === 'holdout' && step.matched)) count('holdout')
-      const deciding = steps.filter(({ matched, kind }) => matched && kind !== 'holdout' && kind !== 'enrichment')
+      const aside = ['holdout', 'enrichment', 'shadow']
+      const deciding = steps.filter(({ matched, kind }) => matched && !aside.includes(kind))
       if (deciding.length !== (decision === null ? 0 : 1))
         throw new Error(`seed ${run}: one step decides: ${JSON.stringify(steps)}`)
     }
@@ -89,6 +91,7 @@ test(`the table decides as the interpreter does: ${cases} cases`, () => {
     'PERMISSION_DENIED',
     'INVALID_ARGUMENT',
     'shadow',
+    'answered_by',
     'holdout',
     'enrichments',
     'allocator',

@@ -25,6 +25,8 @@ export interface ShadowRoute {
   readonly versionIndex: number
   readonly rule: string
   readonly shadow: Shadow
+  /** By route: 1 when it copies what that one answers. */
+  readonly copies: Uint8Array
 }
 
 /** Rules, compiled: see `program.ts` for the layout. */
@@ -111,12 +113,16 @@ export function objectiveOf(table: Table, ask: Ask): string | null {
 /**
  * The shadows that a request is copied to.
  *
+ * @param route what answers it
  * @param draw uniform in 0 .. 2^32 - 1, drawn anew for each request
- * @param into gets indices into `table.shadows`
- * @returns how many; no more than `into` takes
+ * @param into gets indices into `table.shadows`; as long as that is
+ * @returns how many
  */
-export function lookUpShadows(table: Table, ask: Ask, draw: number, into: Int32Array): number {
-  return gather(table, ask, Head.SHADOWS, draw, into)
+export function lookUpShadows(table: Table, ask: Ask, route: number, draw: number, into: Int32Array): number {
+  const holding = gather(table, ask, Head.SHADOWS, draw, into)
+  let count = 0
+  for (let i = 0; i < holding; i++) if (table.shadows[into[i]!]!.copies[route] === 1) into[count++] = into[i]!
+  return count
 }
 
 /**

@@ -2,7 +2,9 @@ import { seededRandom, type AttributeValue } from '@millrace/base'
 import { NoCell } from '../src/cells'
 import type { PlainAsk } from '../src/interpret'
 import type { PlainOverride } from '../src/override'
-import type { Condition, RulesFile } from '../src/rules'
+import { answersOf, isCopied, type Condition, type Rules, type RulesFile } from '../src/rules'
+
+type Shadow = NonNullable<RulesFile['shadows']>[number]
 
 /*
  * Rules and requests drawn from a seed: few names, so that they meet, and every part of the language often.
@@ -75,7 +77,7 @@ export class RandomRules {
         ...allocated,
       }
     })
-    return {
+    const rules: RulesFile = {
       attributes,
       objectives: Object.fromEntries(names.map((name) => [name, { default: workflow() }])),
       // No two the same: the condition of each names its own number.
@@ -128,14 +130,23 @@ export class RandomRules {
           ...(cells.length > 0 ? { experiments: cells } : {}),
         }
       }),
-      shadows: this.list(3, () => ({
-        id: this.id(),
-        objectives: this.some(names, 1),
-        workflow: workflow(),
-        percent: this.pick([0, 0.00000001, 10, 50, 100]),
-        ...this.maybe(0.4, () => ({ when: this.condition(2) })),
-      })),
     }
+    return { ...rules, shadows: this.list(3, () => this.shadow(rules, names, workflow())).flat() }
+  }
+
+  /** One, or none where nothing of an objective would be copied. */
+  private shadow(rules: RulesFile, names: readonly string[], workflow: string): Shadow[] {
+    const objectives = this.some(names, 1)
+    const answers = objectives.map((objective) => answersOf(rules as Rules, objective))
+    const shadow: Shadow = {
+      id: this.id(),
+      objectives,
+      workflow,
+      percent: this.pick([0, 0.00000001, 10, 50, 100]),
+      ...this.maybe(0.4, () => ({ when: this.condition(2) })),
+      ...this.maybe(0.4, () => ({ answered_by: this.some(answers.flat(), 1).map(({ rule }) => rule) })),
+    }
+    return answers.every((own) => own.some((answer) => isCopied(shadow, answer))) ? [shadow] : []
   }
 
   ask(): PlainAsk {

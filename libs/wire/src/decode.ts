@@ -94,6 +94,17 @@ function guarded<T>(what: string, read: () => T): T {
   }
 }
 
+/** For replies of our own making: the bytes of their outputs, in order, where they lie. */
+export function replyOutputs(message: Uint8Array): Pick<WireColumn, 'data' | 'offsets'>[] {
+  const reply = Reply.getRootAsReply(new ByteBuffer(message))
+  return Array.from({ length: reply.outputsLength() }, (_, i) => {
+    const output = reply.outputs(i)!
+    const offsets = output.offsetsArray()
+    return { data: output.dataArray() ?? noBytes, ...(offsets !== null && { offsets }) }
+  })
+}
+const noBytes = new Uint8Array(0)
+
 /** Where the parts of an encoded reply that change from request to request lie, bytes from its begin; -1 where absent. */
 export interface ReplyPlaces {
   readonly id: number

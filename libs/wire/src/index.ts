@@ -9,7 +9,7 @@ export { goingAway } from './going-away'
 export { laneHeader } from './lane-header'
 
 // Messages as plain values: clients, tools, tests, and replies that have no template.
-export { decodeReply, decodeReplyList, replyId, replyPlaces, type ReplyPlaces } from './decode'
+export { decodeReply, decodeReplyList, replyId, replyOutputs, replyPlaces, type ReplyPlaces } from './decode'
 export { decodeRequest, withRequestId } from './request-message'
 export { encodeReply, encodeReplyList, encodeRequest, encodeRequestList } from './encode'
 export {
