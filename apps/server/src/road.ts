@@ -162,10 +162,7 @@ export class Road implements BatchOwner {
     const stranger = this.identity.check(view, caller.party.who)
     if (stranger !== null) return this.refuse(caller, item, -1, stranger)
     const route = this.router.route(view, mapping)
-    if (route === NoRoute.WAITS) {
-      const copy = new Uint8Array(buffer, base, length).slice().buffer
-      return this.whenAllocated(length, () => this.serve(caller, item, copy, 0, length, dryRun))
-    }
+    if (route === NoRoute.WAITS) return this.serveWhenAllocated(caller, item, buffer, base, length, dryRun)
     this.router.count(view, mapping, route)
     if (route === NoRoute.REFUSED)
       return this.refuse(caller, item, -1, overrideRefused(view, mapping.table, this.options.versions))
@@ -225,6 +222,19 @@ export class Road implements BatchOwner {
       (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) ||
       this.admitParts(call, version, queue, rows, now)
     if (admitted && mapping.shadowed[route] === 1) this.shadows.copy(call, view, mapping, route, now)
+  }
+
+  /** A function of its own: where a closure keeps what it was called with, each of its calls allocates. */
+  private serveWhenAllocated(
+    caller: Caller,
+    item: number,
+    buffer: ArrayBufferLike,
+    base: number,
+    length: number,
+    dryRun: boolean,
+  ): void {
+    const copy = new Uint8Array(buffer, base, length).slice().buffer
+    this.whenAllocated(length, () => this.serve(caller, item, copy, 0, length, dryRun))
   }
 
   /** From here on requests are decided by other rules; those that are under way keep what decided them. */
