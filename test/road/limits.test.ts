@@ -240,3 +240,36 @@ test.each(['uws', 'node'])(
     expect(await all('shop', 200)).toEqual(Array(200).fill('OK'))
   },
 )
+
+test.each(['uws', 'node'])(
+  'WebSockets of a lane, and what a request says beside its inputs, on %s',
+  async (transport) => {
+    const served = await serve({
+      MILLRACE_TRANSPORT: transport,
+      MILLRACE_SOCKETS_MAX: '3',
+      MILLRACE_CONTEXT_BYTES_MAX: '100',
+    })
+    const { port } = served.server
+    for (let round = 0; round < 2; round++) {
+      const sockets = await Promise.all([1, 2, 3].map(() => RawSocket.open(port)))
+      await expect(RawSocket.open(port)).rejects.toThrow('429')
+      const refused = await saying(served.client().score(slow(0)))
+      expect(refused).toBe(
+        'RESOURCE_EXHAUSTED: this lane has 3 WebSockets open already (MILLRACE_SOCKETS_MAX); connect later, or to another',
+      )
+      sockets[0]!.send(message('slow', { ms: Float32Array.of(0) }))
+      await sockets[0]!.received(1)
+      await Promise.all(sockets.map((socket) => socket.close()))
+      await until('they are closed', async () => (await served.lane()).sockets.websocket === 0 || 'not yet')
+    }
+    const client = served.client({ transport: 'http' })
+    const fits = { ...slow(0), subject: 's'.repeat(50), context: { country: 'x'.repeat(43) } }
+    expect(await saying(client.score(fits))).toBe('OK')
+    const no = 'context: 101 bytes with objective and subject, at most 100 (MILLRACE_CONTEXT_BYTES_MAX)'
+    expect(await saying(client.score({ ...fits, subject: 's'.repeat(51) }))).toBe(`INVALID_ARGUMENT: ${no}`)
+    expect(await served.json({ objective: 'slow', subject: 's'.repeat(97), inputs: { ms: [0] } })).toMatchObject({
+      status: 400,
+      body: { message: no },
+    })
+  },
+)

@@ -1,5 +1,6 @@
 import { flatTopology, type Topology } from '@millrace/pool'
 import { ConfigError, describeConfig, readConfig } from './config'
+import { memoryPlan, bytesOf } from './memory-plan'
 
 const topology = flatTopology([0, 1, 2, 3])
 const defaults = { repository: 'models', topology }
@@ -212,4 +213,30 @@ test('keys of decisions are long, few, and never shown', () => {
   const shown = (keys: string) =>
     describeConfig(readConfig(env(keys), defaults), env(keys)).find(({ name }) => name === 'MILLRACE_DECISION_KEY')
   expect([shown(key)?.value, shown('')?.value]).toEqual(['(set)', ''])
+})
+
+describe('memory', () => {
+  const read = (memoryBytes: number, env: Record<string, string> = {}) =>
+    readConfig({ ...small, ...env }, { ...defaults, memoryBytes })
+  const mib = 2 ** 20
+
+  test('what is reserved has to be there; what may come is warned of', () => {
+    expect(read(4096 * mib).warnings).toEqual([])
+    const [warning] = read(200 * mib).warnings
+    expect(warning).toMatch(
+      /^MILLRACE_POOL_<NAME>_THREADS: \d+ MiB may be taken, 200 MiB are available; lower one of: pool/,
+    )
+    expect(() => read(100 * mib, { MILLRACE_LANES: '4' })).toThrow(
+      /MILLRACE_ARENA_BYTES: 128 MiB are taken from the start, 100 MiB are available; lower one of: arenas/,
+    )
+  })
+
+  test('every lane, and what each variable says', () => {
+    const sum = (env: Record<string, string> = {}) => bytesOf(memoryPlan(read(2 ** 40, env)))
+    expect(sum({ MILLRACE_UNREAD_BYTES_MAX: '256MiB' }) - sum()).toBe(128 * mib)
+    expect(sum({ MILLRACE_ARENA_BYTES: '64MiB' }) - sum()).toBe(32 * mib)
+    expect(sum({ MILLRACE_LANES: '2', MILLRACE_POOL_CPU_THREADS: '1' })).toBe(
+      2 * sum({ MILLRACE_POOL_CPU_THREADS: '1' }),
+    )
+  })
 })

@@ -3,6 +3,7 @@ import { shownLocation } from '@millrace/facts'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
 import { isLoopback } from './loopback'
 import { checkCuda, checkMemory, checkSeating, checkWebgpu, wishOf } from './pool-config'
+import { checkMemoryPlan } from './memory-plan'
 import { checkTenants } from './tenants-file'
 import { checkTls } from './tls'
 import { checkNames, namesOf, parse, poolPrefix, poolVariable, variables } from './variables'
@@ -80,6 +81,10 @@ export interface Config {
   requestRowsMax: number
   requestsInFlightMax: number
   socketInFlightMax: number
+  /** WebSockets that a lane has open. */
+  socketsMax: number
+  /** Bytes of what a request says beside its inputs. */
+  contextBytesMax: number
   /** About how long one tenant makes others wait. */
   fairWaitMs: number
   /** Bytes of answers that the clients of a lane may leave unread. */
@@ -241,6 +246,8 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     requestRowsMax: num('REQUEST_ROWS_MAX'),
     requestsInFlightMax: num('REQUESTS_IN_FLIGHT_MAX'),
     socketInFlightMax: num('SOCKET_IN_FLIGHT_MAX'),
+    socketsMax: num('SOCKETS_MAX'),
+    contextBytesMax: num('CONTEXT_BYTES_MAX'),
     fairWaitMs: num('FAIR_WAIT_MS'),
     unreadBytesMax: num('UNREAD_BYTES_MAX'),
     recordOneIn: num('RECORD_ONE_IN'),
@@ -264,7 +271,10 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
         'one lane at a fraction of its rate. MILLRACE_TRANSPORT=node accepts it',
     )
   }
-  checkRelations(config, defaults.memoryBytes ?? process.availableMemory?.() ?? freemem(), problems)
+  checkRelations(config, problems)
+  // What control groups allow is known to it.
+  const available = defaults.memoryBytes ?? process.availableMemory?.() ?? freemem()
+  checkMemoryPlan(config, available, problems, warnings)
   if (problems.length > 0) throw new ConfigError(problems)
   return config
 }
@@ -287,7 +297,7 @@ function batching(
 const decisionKeysMax = 8
 const decisionKeyLengthMin = 32
 
-function checkRelations(config: Config, available: number, problems: string[]): void {
+function checkRelations(config: Config, problems: string[]): void {
   const need = (holds: boolean, message: string): void => {
     if (!holds) problems.push(message)
   }
@@ -346,11 +356,6 @@ function checkRelations(config: Config, available: number, problems: string[]): 
   need(
     config.requestRowsMax <= config.queueRowsMax,
     'MILLRACE_REQUEST_ROWS_MAX: must be at most MILLRACE_QUEUE_ROWS_MAX',
-  )
-  const arenas = config.arenaBytes * config.lanes
-  need(
-    arenas <= available,
-    `MILLRACE_ARENA_BYTES: ${config.lanes} lanes take ${arenas} bytes, ${available} are available`,
   )
 }
 

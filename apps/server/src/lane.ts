@@ -139,6 +139,7 @@ export class Lane {
           host: config.host,
           port: config.port,
           bodyBytesMax: config.requestBytesMax,
+          socketsMax: config.socketsMax,
           unreadBytesMax: config.unreadBytesMax,
           allowedOrigins: config.allowedOrigins,
           tls: tls === null ? null : { files: tls, texts: readTls(tls) },

@@ -8,6 +8,7 @@ import { laneHeader } from '@millrace/wire'
 import type { Shown } from './doorkeeper'
 import { goingAway } from '@millrace/wire'
 import { httpLimits, isPlain } from './http-limits'
+import { tooManySockets } from './refusals'
 import { anybody, type Party, type Principal } from './principal'
 import { peerOf, secureOptions, type Peer } from './tls'
 import {
@@ -26,7 +27,7 @@ import { Unread, type Sending } from './unread'
 
 /** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
 export async function openNode(options: TransportOptions): Promise<Transport> {
-  const { door, doorkeeper, bodyBytesMax, allowedOrigins, tls } = options
+  const { door, doorkeeper, socketsMax, bodyBytesMax, allowedOrigins, tls } = options
   const connections = new Set<Connection>()
   const unread = new Unread(options.unreadBytesMax)
   const peers = new WeakMap<Connection, Peer | null>()
@@ -86,7 +87,7 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
             : 403
     if (status !== 101)
       return void connection.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\n\r\n`)
-    const who = doorkeeper.whoIs(shownBy(req, peers))
+    const who = sockets.size < socketsMax ? doorkeeper.whoIs(shownBy(req, peers)) : tooManySockets(socketsMax)
     if (who instanceof Refusal) return door.stranger(new NodePost(responseOn(connection, req), req, false, unread), who)
     webSockets.handleUpgrade(req, connection, head, (ws) => webSockets.emit('connection', ws, who))
   })

@@ -1,3 +1,4 @@
+import { Code, Refusal } from '@millrace/base'
 import { objectiveOf, refuseOverride, type Route, type Table } from '@millrace/rules'
 import { contextOf, overrideOf, textAt, type RequestView } from '@millrace/wire'
 import type { Refused } from './refused'
@@ -65,4 +66,23 @@ export function rowTooLarge(row: number, bytes: number, bytesMax: number): strin
 export function batchTimedOut(label: string, ranUs: number): string {
   const seconds = Number((ranUs / 1e6).toPrecision(2))
   return `${label}: its batch has run for ${seconds} s and is given up (MILLRACE_BATCH_TIMEOUT_MS); fewer rows may take less`
+}
+
+export function tooManySockets(max: number): Refusal {
+  return new Refusal(
+    Code.RESOURCE_EXHAUSTED,
+    `this lane has ${max} WebSockets open already (MILLRACE_SOCKETS_MAX); connect later, or to another`,
+  )
+}
+
+/** Why a request that says more beside its inputs than it may is refused; null when it does not. */
+export function saysTooMuch(view: RequestView, bytesMax: number): Refused | null {
+  let bytes = view.objectiveLength + view.subjectLength + view.overrideLength + view.overrideExperimentLength
+  for (let i = 0; i < view.contextCount; i++) {
+    bytes += view.contextNameLength[i]!
+    if (view.contextKind[i] === 0) bytes += view.contextTextLength[i]!
+  }
+  if (bytes <= bytesMax) return null
+  const message = `context: ${bytes} bytes with objective and subject, at most ${bytesMax} (MILLRACE_CONTEXT_BYTES_MAX)`
+  return { code: Code.INVALID_ARGUMENT, message }
 }

@@ -31,6 +31,7 @@ import {
   overrideRefused,
   queueFull,
   rowTooLarge,
+  saysTooMuch,
   tooLate,
   tooManyCalls,
   tooManyRows,
@@ -159,7 +160,7 @@ export class Road implements BatchOwner {
     const { view, matched, calls } = this
     const { config } = this.options
     const { mapping } = this
-    const stranger = this.identity.check(view, caller.party.who)
+    const stranger = saysTooMuch(view, config.contextBytesMax) ?? this.identity.check(view, caller.party.who)
     if (stranger !== null) return this.refuse(caller, item, -1, stranger)
     const route = this.router.route(view, mapping)
     if (route === NoRoute.WAITS) return this.serveWhenAllocated(caller, item, buffer, base, length, dryRun)
@@ -248,6 +249,7 @@ export class Road implements BatchOwner {
   routeOf(message: Uint8Array, who: Principal): number {
     const { view } = this
     if (!verifyRequest(message.buffer, message.byteOffset, message.byteLength, view)) return -1
+    if (saysTooMuch(view, this.options.config.contextBytesMax) !== null) return -1
     return this.identity.check(view, who) === null ? this.router.route(view, this.mapping) : -1
   }
 

@@ -49,6 +49,8 @@ export interface TransportOptions {
   /** 0 takes a free one. */
   readonly port: number
   readonly bodyBytesMax: number
+  /** WebSockets that may be open. */
+  readonly socketsMax: number
   /** Bytes that all clients together may leave unread. */
   readonly unreadBytesMax: number
   /** Origins of the pages that browsers may ask for, `*` for all. */

@@ -2,6 +2,7 @@ import { dirname } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
 import { Refusal } from '@millrace/base'
 import { laneHeader } from '@millrace/wire'
+import { tooManySockets } from './refusals'
 import { anybody, type Party, type Principal } from './principal'
 import { goingAway } from '@millrace/wire'
 import {
@@ -85,7 +86,7 @@ interface OpenApp {
 
 function openApp(
   uws: typeof Uws,
-  { tls, host, bodyBytesMax, allowedOrigins, door, doorkeeper, lane }: TransportOptions,
+  { tls, host, bodyBytesMax, allowedOrigins, socketsMax, door, doorkeeper, lane }: TransportOptions,
   port: number,
   sockets: Set<UwsSocket>,
   way: WayBack,
@@ -121,7 +122,7 @@ function openApp(
         const response = new UwsResponse(res, way)
         return answerLast(response, res, () => door.foreign(response, origin))
       }
-      const who = doorkeeper.whoIs(head)
+      const who = sockets.size < socketsMax ? doorkeeper.whoIs(head) : tooManySockets(socketsMax)
       if (who instanceof Refusal) {
         const response = new UwsResponse(res, way)
         return answerLast(response, res, () => door.stranger(response, who))

@@ -273,6 +273,14 @@ export const variables: readonly Variable[] = [
   bytes('MILLRACE_REQUEST_BYTES_MAX', '16MiB', 'Largest request; at most a slab.', 1024, gib),
   number('MILLRACE_REQUEST_ROWS_MAX', 10000, 'rows', 'Rows of a request.', 1, 2 ** 24),
   number('MILLRACE_REQUESTS_IN_FLIGHT_MAX', 65536, 'requests', 'Requests a lane holds.', 1, 2 ** 22),
+  bytes(
+    'MILLRACE_CONTEXT_BYTES_MAX',
+    '16KiB',
+    'What a request says beside its inputs: objective, subject, context.',
+    64,
+    2 ** 24,
+  ),
+  number('MILLRACE_SOCKETS_MAX', 10_000, 'sockets', 'WebSockets that a lane has open.', 1, 2 ** 22),
   number('MILLRACE_SOCKET_IN_FLIGHT_MAX', 16384, 'requests', 'Requests that one connection has in flight.', 1, 2 ** 22),
   number(
     'MILLRACE_FAIR_WAIT_MS',
