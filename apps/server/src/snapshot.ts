@@ -110,22 +110,15 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
     notReady,
     rulesVersion: table.version,
     objectives: objectivesOf(table),
-    requests: Array.from(road.counts.counts)
-      .map((count, i) => {
-        const label = road.counts.labels[Math.floor(i / countersOfLabel)]!
-        const traffic = trafficClasses[Math.floor(i / codeNames.length) % trafficClasses.length]!
-        return { ...label, traffic, code: codeNames[i % codeNames.length]!, count }
-      })
-      .filter(({ count }) => count > 0),
-    tenants: Array.from(road.tenants.counts)
-      .map((count, i) => {
-        return {
-          tenant: road.tenants.names[Math.floor(i / codeNames.length)]!,
-          code: codeNames[i % codeNames.length]!,
-          count,
-        }
-      })
-      .filter(({ count }) => count > 0),
+    requests: counted(road.counts.counts, (i) => ({
+      ...road.counts.labels[Math.floor(i / countersOfLabel)]!,
+      traffic: trafficClasses[Math.floor(i / codeNames.length) % trafficClasses.length]!,
+      code: codeNames[i % codeNames.length]!,
+    })),
+    tenants: counted(road.tenants.counts, (i) => ({
+      tenant: road.tenants.names[Math.floor(i / codeNames.length)]!,
+      code: codeNames[i % codeNames.length]!,
+    })),
     allocations: allocationResults
       .map((result, i) => ({ result, count: allocator.counts[i]! }))
       .filter(({ result, count }) => result !== '' && count > 0),
@@ -182,13 +175,18 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
   }
 }
 
+/** What is counted of those that came; most of them did not, and nothing is made for these: it is asked each second. */
+function counted<T>(counts: ArrayLike<number>, named: (i: number) => T): (T & { readonly count: number })[] {
+  const all: (T & { readonly count: number })[] = []
+  for (let i = 0; i < counts.length; i++) if (counts[i]! > 0) all.push({ ...named(i), count: counts[i]! })
+  return all
+}
+
+/** One look at each route: there may be tens of thousands. */
 function objectivesOf(table: Table): Record<string, string[]> {
-  const versions: Record<string, string[]> = {}
-  for (const objective of table.objectives) {
-    const routes = table.routes.filter((route) => route.objective === objective)
-    versions[objective] = [...new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`))]
-  }
-  return versions
+  const versions = new Map(table.objectives.map((objective) => [objective, new Set<string>()]))
+  for (const { objective, workflow, version } of table.routes) versions.get(objective)?.add(`${workflow}@${version}`)
+  return Object.fromEntries([...versions].map(([objective, names]) => [objective, [...names]]))
 }
 
 /** A version that is only had by override does not keep a lane from being ready. */
