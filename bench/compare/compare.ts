@@ -2,7 +2,7 @@ import { measure, type Run } from '../load/measure'
 import { figure, median, table } from '../report'
 import { loadOf, scenarios } from '../road/scenarios'
 import { startMillrace, startProcess } from '../servers'
-import { inFolder, roundsOf, timingOf, type Options, type Result } from '../suite'
+import { inFolder, timingOf, type Options, type Result } from '../suite'
 import { mlp } from '../workloads/mlp'
 import { buildBaseline } from './baseline'
 import { ratioOf, type Ratio } from './statistics'
@@ -33,8 +33,8 @@ export async function compare(commit: string, options: Options): Promise<Result 
           const run = await measure(servers[which], loadOf(scenario, traffic), timingOf(options))
           ;(which === 'current' ? current : baseline).push(run)
         }
-        // A ratio of one round has no interval.
-        const rounds = Math.max(2, roundsOf(options))
+        // A ratio of one round has no interval; of few it is wide, so that quick ones are no fewer.
+        const rounds = options.smoke ? 2 : Math.max(2, options.rounds)
         for (let round = 0; round < rounds; round++) {
           // Who is first has the machine that the round before left.
           for (const which of round % 2 === 0 ? (['current', 'baseline'] as const) : (['baseline', 'current'] as const))

@@ -8,7 +8,7 @@ import { mlp } from '../workloads/mlp'
 
 export interface Idle {
   readonly connections: number
-  /** Resident memory of the server, for each connection. */
+  /** Resident memory of the lane, for each connection; what the kernel keeps for a socket is not in it. */
   readonly bytesPerConnection: number
 }
 
@@ -29,13 +29,14 @@ export function benchIdle(options: Options): Promise<Idle> {
       return running
     }
     try {
-      // What the first requests bring into memory is not the connections'.
-      ;(await hold(64)).close()
-      await sleep(200)
-      const before = rssBytes(server.pid)
-      const running = await hold(connections)
-      const after = rssBytes(server.pid)
-      running.close()
+      const { lanePid } = await server.batches()
+      // A fifth of them first: what their requests bring into memory is not the others'.
+      const first = await hold(connections / 5)
+      const before = rssBytes(lanePid)
+      const others = await hold(connections)
+      const after = rssBytes(lanePid)
+      first.close()
+      others.close()
       return { connections, bytesPerConnection: (after - before) / connections }
     } finally {
       await server.stop()

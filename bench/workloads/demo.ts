@@ -68,8 +68,8 @@ function flightRequest(i: number, random: () => number): RequestMessage {
     objectiveHash: hashOf('flight-delay'),
     subject: `account-${i}`,
     inputs: [
-      denseColumn('hour', 'f32', Float32Array.of(24 * random())),
-      denseColumn('distance', 'f32', Float32Array.of(3000 * random())),
+      denseColumn('hour', 'f32', Float32Array.of(24 * random()), [1]),
+      denseColumn('distance', 'f32', Float32Array.of(3000 * random()), [1]),
     ],
   }
 }
