@@ -42,7 +42,7 @@ export class InProcessRoad {
     const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
     const versions = new Versions(arena, config, pools)
     const folder = { name: 'mlp-64', version: 1, path: '', workflowFile: null }
-    const version = versions.add({ index: 0, folder, remark: null })
+    const version = versions.add({ index: 0, folder, remark: null, doomed: null })
     const description = {
       name: 'mlp-64',
       version: 1,

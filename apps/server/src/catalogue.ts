@@ -84,9 +84,9 @@ export class Catalogue {
 
   /** What lanes are to have. */
   wanted(): (Wanted & { readonly tried: boolean })[] {
-    return this.entries
-      .filter(({ doomed }) => doomed === null)
-      .map(({ index, folder, folderIs, tried }) => ({ index, folder, remark: remarks[folderIs], tried }))
+    return this.entries.map(({ index, folder, folderIs, doomed, tried }) => {
+      return { index, folder, remark: remarks[folderIs], doomed, tried }
+    })
   }
 
   /** A version that is needed though its folder is not there: it fails, and says why. */

@@ -11,6 +11,8 @@ export interface Wanted {
   readonly folder: VersionFolder
   /** What is odd about its folder, for people; null when nothing is. */
   readonly remark: string | null
+  /** Why nobody loads it: rules in force may name it all the same. */
+  readonly doomed: string | null
 }
 
 /** From the supervisor to a lane. */

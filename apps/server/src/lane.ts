@@ -55,6 +55,13 @@ export interface LaneParts {
   readonly eventLoop: IntervalHistogram
 }
 
+/** What a lane opens of the machine. */
+export interface LaneOutside {
+  readonly openPool: typeof openPool
+  readonly openTransport: typeof openTransport
+}
+const outside: LaneOutside = { openPool, openTransport }
+
 /** Rules in force. */
 interface Mapped extends Routed {
   readonly stopRamps: () => void
@@ -83,6 +90,7 @@ export class Lane {
     wanted: readonly Wanted[],
     log: Log,
     stands: (standing: Standing) => void,
+    { openPool, openTransport }: LaneOutside = outside,
   ): Promise<Lane> {
     const arena = new Arena(config.arenaBytes, slabBytesMin)
     const roadPools: RoadPool[] = []
@@ -229,10 +237,13 @@ export class Lane {
     }
   }
 
-  /** Puts rules in force, prepared or not: the next request is decided by them. */
+  /**
+   * Puts rules in force, prepared or not: the next request is decided by them. Also where this lane is not ready for all
+   * that they name, as one that starts: rules that were taken back would decide for ever.
+   */
   map(numbered: NumberedRules): void {
-    if (this.prepared?.table.version !== numbered.version) this.prepare(numbered)
-    this.route(this.prepared!)
+    const { version, rules } = numbered
+    this.route(this.prepared?.table.version === version ? this.prepared : this.compiled(rules, version))
     this.prepared = null
     this.parts.feed.publish(numbered)
   }
@@ -289,7 +300,7 @@ export class Lane {
   /** A version is ready, or no pool has it any more. */
   private settled(version: LaneVersion): void {
     const { road, versions } = this.parts
-    if (version.served !== null && !version.ready) road.abandon(version.served)
+    if (version.served?.limits.length === 0) road.abandon(version.served)
     road.dispatch()
     // What was loaded in the place of another takes over, under the same rules.
     const { table, versions: routed, shadows } = this.mapped
@@ -302,13 +313,15 @@ export class Lane {
     }
   }
 
-  /** Rules that are in force or prepared route to it, or rows of it wait or run. */
+  /** Of a version that is to go: rules in force route to it, or rows of it wait or run. */
   private needs(version: LaneVersion): boolean {
     const { served } = version
+    const routes = (rules: Routed | null): boolean =>
+      rules !== null && (rules.versions.includes(version) || rules.shadows.includes(version))
+    // Rules that were prepared and not put in force are compiled anew when they are: with what took its place.
+    if (routes(this.prepared)) this.prepared = null
     if (served !== null && served.interactive.batches + served.bulk.batches + served.shadow.batches > 0) return true
-    return [this.mapped, this.prepared].some(
-      (rules) => rules !== null && (rules.versions.includes(version) || rules.shadows.includes(version)),
-    )
+    return routes(this.mapped)
   }
 }
 

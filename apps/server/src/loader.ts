@@ -51,7 +51,9 @@ export class Loader {
     const missing = (): LaneVersion | undefined =>
       this.versions.all.find((version) => {
         const { takes, doomed, threads } = version.pools[p]!
-        return takes && doomed === null && !version.leaving && !threads.has(thread)
+        // One that goes is needed until nobody is decided for it any more.
+        const wanted = !version.leaving || this.events.needed(version)
+        return takes && doomed === null && wanted && !threads.has(thread)
       })
     for (let version = missing(); version !== undefined; version = missing()) await this.loadOn(version, p, thread)
   }

@@ -1,11 +1,10 @@
-import { fork, type ChildProcess } from 'node:child_process'
-import { join } from 'node:path'
+import type { ChildProcess } from 'node:child_process'
 import { parseDevice } from '@millrace/pool'
 import type { Config } from './config'
-import { freePort } from './free-port'
 import { GpuMemory, type GpuFigures } from './gpu-memory'
 import { laneEnvironment } from './lane-environment'
 import type { FromLane, NumberedRules, Question, ToLane, Wanted } from './lane-messages'
+import { laneProcesses, type LaneProcesses } from './lane-processes'
 import type { LaneSeats } from './lane-seats'
 import type { Standing } from './lane-version'
 import type { Log } from './log'
@@ -20,12 +19,6 @@ const backOffMs = { first: 100, most: 10_000 }
 const healthyMs = 30_000
 const pollMs = 1_000
 const gpuPollMs = 5_000
-const laneFlags = [
-  // The young generation at its full size from the start, MiB: a lane's memory is then what it will be, not what grew.
-  '--min-semi-space-size=16',
-  // The road is many small functions; V8's own limit (920) stops inlining half way: 449 against 362 ns a request.
-  '--max-inlined-bytecode-size-cumulative=3000',
-]
 const askMsMax = 5_000
 
 /** A refusal or failure that a lane answered a question with. */
@@ -111,6 +104,7 @@ export class Supervisor {
     private readonly rules: () => NumberedRules,
     private readonly wanted: () => readonly (Wanted & { readonly tried: boolean })[],
     private readonly log: Log,
+    private readonly processes: LaneProcesses,
   ) {
     this.tenantNames = new TenantNames(config.metricsTenantsMax)
     this.slots = Array.from({ length: config.lanes }, (_, index) => newSlot(index))
@@ -135,12 +129,13 @@ export class Supervisor {
     rules: () => NumberedRules,
     wanted: () => readonly (Wanted & { readonly tried: boolean })[],
     log: Log,
+    processes = laneProcesses,
   ): Promise<Supervisor> {
     const allowed = oneLaneWithoutUws(config, log)
     // It has to be known, for lanes that share it (SO_REUSEPORT) and for one that is started again, and has to be free:
     // a second server would share it too, without a word.
-    const port = await freePort('MILLRACE_PORT', allowed.host, allowed.port)
-    const supervisor = new Supervisor({ ...allowed, port }, rules, wanted, log)
+    const port = await processes.freePort('MILLRACE_PORT', allowed.host, allowed.port)
+    const supervisor = new Supervisor({ ...allowed, port }, rules, wanted, log, processes)
     for (const warning of [...config.warnings, ...laneEnvironment(config, 0, process.env).warnings]) log.warn(warning)
     try {
       for (const slot of supervisor.slots) supervisor.port = await supervisor.launch(slot)
@@ -232,12 +227,7 @@ export class Supervisor {
 
   /** Resolves with the lane's port when it serves. */
   private launch(slot: Slot): Promise<number> {
-    const child = fork(join(__dirname, 'lane-process.js'), {
-      // Not what this process was started with: `node -e` would run its script again.
-      execArgv: laneFlags,
-      env: { ...process.env, ...laneEnvironment(this.config, slot.index, process.env).set },
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    })
+    const child = this.processes.fork(this.config, slot.index)
     slot.process = child
     slot.startedMs = performance.now()
     const config = { ...this.config, port: this.port === 0 ? this.config.port : this.port }
@@ -329,9 +319,9 @@ export class Supervisor {
     )
   }
 
-  /** Versions that no lane knows yet are tried by one, so that one that ends its process ends no other. */
+  /** Versions that no lane knows yet are tried by one that serves, where there is one: what ends it ends no other. */
   private wantedBy(slot: Slot): Wanted[] {
-    const first = this.slots.find(({ serving }) => serving)
+    const first = this.slots.find(({ serving }) => serving) ?? slot
     return this.wanted().filter(({ tried }) => tried || slot === first)
   }
 
@@ -354,7 +344,7 @@ export class Supervisor {
 
   private ended(slot: Slot, why: string): void {
     const served = slot.serving
-    const loading = slot.wants.find(({ index }) => !slot.stands.has(index))
+    const loading = slot.wants.find(({ index, doomed }) => doomed === null && !slot.stands.has(index))
     slot.serving = false
     slot.process = null
     for (const { reject } of slot.asked.values()) reject(new LaneError('UNAVAILABLE', `lane ${slot.index} ended`))
@@ -362,8 +352,8 @@ export class Supervisor {
     if (slot.last !== null) addRetired(this.retired, slot.last)
     slot.last = null
     this.beside.delete(slot)
-    // A lane that serves loads one version at a time.
-    if (served && !this.stopping && !slot.leaving && loading !== undefined)
+    // It loads one version after the other.
+    if ((served || slot.restarts > 0) && !this.stopping && !slot.leaving && loading !== undefined)
       this.events?.endedLoading(loading.index, `lane ${slot.index} ended when it loaded it (${why})`)
     // One that never served at all is the start's failure, unless it was started again.
     if (this.stopping || slot.leaving || (!served && slot.restarts === 0)) return

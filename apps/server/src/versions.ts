@@ -45,6 +45,7 @@ export class Versions {
     const pools = this.config.pools.map(
       ({ name, device, workflows }) => new OnPool(name, device, takes(workflows, wanted.folder), now),
     )
+    for (const on of pools) on.doomed = wanted.doomed
     const version = new LaneVersion(wanted, pools)
     this.byIndex.set(version.index, version)
     return version
@@ -84,14 +85,17 @@ export class Versions {
   settle(version: LaneVersion, loaded: readonly VersionDescription[]): boolean {
     const { description, pools } = place(this.config.pools, loaded)
     const news = version.pools.filter((on, p) => on.settle(pools[p]!.state, pools[p]!.reason))
-    if (version.leaving) return false
     const ready = pools.flatMap(({ state }, p) => (state === 'ready' ? [p] : []))
-    version.description = description
-    if (version.served !== null) {
-      version.served.limits = version.served.placed.filter(({ pool }) => ready.includes(pool))
-      applyLimits(version.served)
-    } else if (ready.length > 0) this.serve(version, ready)
+    const { served, leaving } = version
+    if (!leaving) version.description = description
+    const before = served?.limits.length ?? 0
+    if (served !== null) {
+      served.limits = served.placed.filter(({ pool }) => ready.includes(pool))
+      applyLimits(served)
+    } else if (ready.length > 0 && !leaving) this.serve(version, ready)
     this.offer()
+    // Of one that goes it is news when nobody is left who runs what still waits for it.
+    if (leaving) return before > 0 && served!.limits.length === 0
     return version.enter((version.served?.limits.length ?? 0) > 0 ? 'ready' : 'failed') || news.length > 0
   }
 
