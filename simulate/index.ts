@@ -1,11 +1,12 @@
 import { Command, InvalidArgumentError } from 'commander'
 import { hunt, roadMutants } from './mutants'
+import { simulateControl } from './control/simulate'
 import { simulateRoad } from './road/simulate'
 import { runSeeds, tellSeed, type Failure, type Simulation } from './seeds'
 import { Tally, Violation } from './story'
 
 /** What can be simulated. */
-const simulations: Readonly<Record<string, Simulation>> = { road: simulateRoad }
+const simulations: Readonly<Record<string, Simulation>> = { road: simulateRoad, control: simulateControl }
 /** Seeds in which a known bug must be found. */
 const huntedMax = 300
 
@@ -22,7 +23,7 @@ const whole = (text: string): number => {
   return value
 }
 
-new Command('npm run simulate --')
+void new Command('npm run simulate --')
   .description(
     'Simulates what is served without sockets, threads or waiting: each seed is another load with its own accidents.\n' +
       'Runs until a seed breaks what must hold, and then tells what happened in it.',
@@ -39,19 +40,19 @@ new Command('npm run simulate --')
   .showHelpAfterError('(--help shows the options)')
   .addHelpText('after', '\nExit codes: 0 all seeds passed, 1 one failed, 2 wrong usage.')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
-  .action((what: string, options: Options, command: Command) => {
-    if (what === 'mutants') return huntAll(Math.min(options.seeds, huntedMax))
+  .action(async (what: string, options: Options, command: Command) => {
+    if (what === 'mutants') return await huntAll(Math.min(options.seeds, huntedMax))
     const simulation = simulations[what]
     if (simulation === undefined) command.error(`there is no simulation '${what}'`)
-    else simulate(what, simulation, options)
+    else await simulate(what, simulation, options)
   })
-  .parse()
+  .parseAsync()
 
-function simulate(what: string, simulation: Simulation, { seed, from, seeds, lines }: Options): void {
+async function simulate(what: string, simulation: Simulation, { seed, from, seeds, lines }: Options): Promise<void> {
   const tally = new Tally()
   const failure =
     seed === undefined
-      ? runSeeds(simulation, tally, {
+      ? await runSeeds(simulation, tally, {
           from,
           count: seeds,
           progress: (passed, seconds) => {
@@ -59,7 +60,7 @@ function simulate(what: string, simulation: Simulation, { seed, from, seeds, lin
             process.stderr.write(`${what}: ${passed} seeds from ${from} on, ${perMinute} a minute\n`)
           },
         })
-      : tellSeed(simulation, seed)
+      : await tellSeed(simulation, seed)
   if (failure !== null) {
     console.log(told(what, failure, lines))
     process.exitCode = 1
@@ -70,11 +71,11 @@ function simulate(what: string, simulation: Simulation, { seed, from, seeds, lin
 }
 
 /** Says in which seed each known bug was found. */
-function huntAll(seeds: number): void {
+async function huntAll(seeds: number): Promise<void> {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- compiled anew, with the bug in it
   const road = (): Simulation => (require('./road/simulate') as typeof import('./road/simulate')).simulateRoad
   for (const mutant of roadMutants) {
-    const found = hunt(mutant, road, seeds)
+    const found = await hunt(mutant, road, seeds)
     if (found === null) process.exitCode = 1
     const by = found === null ? `NOT FOUND in ${seeds} seeds` : `seed ${found.seed}: ${found.message.slice(0, 100)}`
     console.log(`${mutant.what}\n    ${by}`)

@@ -128,9 +128,9 @@ export const roadMutants: readonly Mutant[] = [
 const root = join(__dirname, '../..')
 
 /** Runs seeds of what `load` requires, with the bug in it, until one finds it. */
-export function hunt(mutant: Mutant, load: () => Simulation, count: number): Found | null {
+export async function hunt(mutant: Mutant, load: () => Simulation, count: number): Promise<Found | null> {
   const simulation = changed(mutant, load)
-  const failure = runSeeds(simulation, new Tally(), { from: 1, count })
+  const failure = await runSeeds(simulation, new Tally(), { from: 1, count })
   return failure && { seed: failure.seed, message: failure.error.message }
 }
 

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { Story, Tally } from './story'
 
 /** A simulation: everything in it follows from the seed. Throws where something does not hold that must. */
-export type Simulation = (seed: number, tally: Tally, story: Story | null) => void
+export type Simulation = (seed: number, tally: Tally, story: Story | null) => void | Promise<void>
 
 /** A seed in which something did not hold. */
 export interface Failure {
@@ -21,11 +21,15 @@ export interface Seeds {
 }
 
 /** Runs seeds until one fails; that one runs again, to be told. Null when none fails. */
-export function runSeeds(simulation: Simulation, tally: Tally, { from, count, progress }: Seeds): Failure | null {
+export async function runSeeds(
+  simulation: Simulation,
+  tally: Tally,
+  { from, count, progress }: Seeds,
+): Promise<Failure | null> {
   const begun = performance.now()
   let said = begun
   for (let i = 0; i < count; i++) {
-    if (passes(simulation, from + i, tally) !== null) return tellSeed(simulation, from + i)
+    if ((await errorOf(simulation, from + i, tally)) !== null) return tellSeed(simulation, from + i)
     const now = performance.now()
     if (progress === undefined || now - said < 1000) continue
     said = now
@@ -35,15 +39,20 @@ export function runSeeds(simulation: Simulation, tally: Tally, { from, count, pr
 }
 
 /** One seed with its story; null when everything holds. */
-export function tellSeed(simulation: Simulation, seed: number): Failure | null {
+export async function tellSeed(simulation: Simulation, seed: number): Promise<Failure | null> {
   const story = new Story()
-  const error = passes(simulation, seed, new Tally(), story)
+  const error = await errorOf(simulation, seed, new Tally(), story)
   return error === null ? null : { seed, error, story }
 }
 
-function passes(simulation: Simulation, seed: number, tally: Tally, story: Story | null = null): Error | null {
+async function errorOf(
+  simulation: Simulation,
+  seed: number,
+  tally: Tally,
+  story: Story | null = null,
+): Promise<Error | null> {
   try {
-    simulation(seed, tally, story)
+    await simulation(seed, tally, story)
     return null
   } catch (error) {
     return error as Error

@@ -45,6 +45,23 @@ test('road: whatever happens, each request is answered once, rightly and in time
   )
 })
 
+test('control: versions and rules come and go, no objective goes with them, and all lanes agree in the end', async () => {
+  const said = await simulate('control', '--from', '1', '--seeds', String(Math.ceil(Number(seeds) / 8)))
+  expect(happened(said)).toEqual(
+    expect.arrayContaining([
+      'OK',
+      'UNAVAILABLE',
+      'lanes killed',
+      'publish',
+      'publish: ABORTED',
+      'publish: FAILED_PRECONDITION',
+      'publish: INVALID_ARGUMENT',
+      'restart',
+      'rollback',
+    ]),
+  )
+})
+
 test('bugs that are known are found', async () => {
   const said = await simulate('mutants')
   expect(said).not.toContain('NOT FOUND')

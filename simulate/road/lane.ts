@@ -231,7 +231,7 @@ export class SimulatedLane {
     const index = this.nextIndex++
     const folder = { name: workflow.objective, version: number, path: '', workflowFile: null }
     this.signatures.set(index, randomSignature(chance, workflow.inputs))
-    const version = this.versions.add({ index, folder, remark: null })
+    const version = this.versions.add({ index, folder, remark: null, doomed: null })
     const loaded = this.config.pools.map(() => this.description(version, true))
     this.versions.settle(version, loaded)
     return version
