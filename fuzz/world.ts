@@ -52,7 +52,7 @@ export class World {
     const versions = new Versions(arena, config, pools)
     const signatures: Record<string, unknown> = {}
     for (const [index, folder] of readRepository(repository).versions.entries()) {
-      const version = versions.add({ index, folder, remark: null })
+      const version = versions.add({ index, folder, remark: null, doomed: null })
       const entered = new Float64Array(new SharedArrayBuffer(24))
       const description = (await handler({ kind: 'load', version: index, folder, entered })) as VersionDescription
       assert.equal(description.state, 'ready', `${folder.name}: ${description.reason}`)

@@ -101,9 +101,10 @@ export class SimulatedLanePool {
     if (thread !== undefined) this.end(thread, 'the thread exited')
   }
 
-  close(): Promise<void> {
+  /** Whether every thread ended. */
+  close(): Promise<boolean> {
     this.endAll()
-    return Promise.resolve()
+    return Promise.resolve(true)
   }
 
   /** Its process is gone: nobody hears of it again. */

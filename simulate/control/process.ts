@@ -165,6 +165,7 @@ export class SimulatedProcess extends EventEmitter {
       sockets: 0,
       unreadBytes: 0,
       sending: false,
+      telling: false,
       renewTls: () => Promise.resolve(),
       stopListening: () => undefined,
       close: () => (this.door = null),
