@@ -120,8 +120,8 @@ export const roadMutants: readonly Mutant[] = [
   {
     what: 'a publish is not taken up',
     file: 'apps/server/dist/road.js',
-    find: 'this.answers.mapping = new mapping_1.Mapping(routed, this.counts);',
-    replace: 'new mapping_1.Mapping(routed, this.counts);',
+    find: 'this.answers.mapping = new mapping_1.Mapping(routed,',
+    replace: 'new mapping_1.Mapping(routed,',
   },
 ]
 
