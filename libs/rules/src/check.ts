@@ -286,34 +286,38 @@ function checkTest(test: PlainTest, kind: AttributeKind, path: string, problems:
 /** Rules that no request can reach, because one before them takes everything that comes to them. */
 function unreachable(rules: Rules): string[] {
   const problems: string[] = []
-  for (const objective of Object.keys(rules.objectives)) {
-    // Experiments and canaries decide for requests with a subject: one that takes all of those leaves none.
-    let taker: string | null = null
-    const conditions: { readonly id: string; readonly text: string }[] = []
-    for (const [i, { id, objectives, when }] of (rules.conditions ?? []).entries()) {
-      if (!objectives.includes(objective)) continue
-      const text = normal(when)
-      const same = conditions.find((one) => one.text === text)
-      if (same !== undefined)
-        problems.push(`$.conditions[${i}]: ${objective} never gets here: ${same.id} asks the same before it`)
-      conditions.push({ id, text })
+  /** By objective: the condition that asks a text first. */
+  const asking = new Map<string, Map<string, string>>()
+  for (const [i, { id, objectives, when }] of (rules.conditions ?? []).entries()) {
+    const text = normal(when)
+    for (const objective of new Set(objectives)) {
+      const before = asking.get(objective) ?? new Map<string, string>()
+      asking.set(objective, before)
+      const same = before.get(text)
+      if (same === undefined) before.set(text, id)
+      else problems.push(`$.conditions[${i}]: ${objective} never gets here: ${same} asks the same before it`)
     }
-    const asked = (path: string, rule: { id: string; objectives: string[] }, takesAll: boolean): void => {
-      if (!rule.objectives.includes(objective)) return
-      if (taker !== null) problems.push(`${path}: no subject of ${objective} gets here: ${taker} takes all of them`)
-      else if (takesAll) taker = rule.id
-    }
-    for (const [e, rule] of (rules.experiments ?? []).entries()) {
-      const all = rule.when === undefined && (rule.percent ?? 100) === 100 && rule.allocator !== true
-      const group = rule.group === undefined || (rule.group.from === 0 && rule.group.to === 100)
-      asked(`$.experiments[${e}]`, rule, all && group)
-    }
-    // Who is held out of the experiments goes on to the canaries.
-    if ((rules.holdouts ?? []).some((rule) => rule.objectives.includes(objective))) taker = null
-    for (const [c, rule] of (rules.canaries ?? []).entries())
-      if (rule.stopped === undefined) asked(`$.canaries[${c}]`, rule, rule.when === undefined && rule.percent === 100)
   }
-  return [...new Set(problems)]
+  // Experiments and canaries decide for requests with a subject: one that takes all of those leaves none.
+  const takers = new Map<string, string>()
+  const asked = (path: string, { id, objectives }: { id: string; objectives: string[] }, takesAll: boolean): void => {
+    for (const objective of new Set(objectives)) {
+      const taker = takers.get(objective)
+      if (taker !== undefined)
+        problems.push(`${path}: no subject of ${objective} gets here: ${taker} takes all of them`)
+      else if (takesAll) takers.set(objective, id)
+    }
+  }
+  for (const [e, rule] of (rules.experiments ?? []).entries()) {
+    const all = rule.when === undefined && (rule.percent ?? 100) === 100 && rule.allocator !== true
+    const group = rule.group === undefined || (rule.group.from === 0 && rule.group.to === 100)
+    asked(`$.experiments[${e}]`, rule, all && group)
+  }
+  // Who is held out of the experiments goes on to the canaries.
+  for (const { objectives } of rules.holdouts ?? []) for (const objective of objectives) takers.delete(objective)
+  for (const [c, rule] of (rules.canaries ?? []).entries())
+    if (rule.stopped === undefined) asked(`$.canaries[${c}]`, rule, rule.when === undefined && rule.percent === 100)
+  return problems
 }
 
 /** A condition as text, the same for the same tests in another order. */
