@@ -24,7 +24,9 @@ export interface ServedVersion {
   readonly bulkShares: Shares
   /** Of a run. */
   readonly cost: RunCost
-  /** Microseconds: about how long one tenant makes others wait. */
+  /** Of a request, on average. */
+  requestRows: number
+  /** Microseconds: about how long one tenant makes others wait at most. */
   readonly fairWaitUs: number
   /** Copies of requests that others answer. */
   readonly shadow: BatchQueue
@@ -82,6 +84,7 @@ export function serveVersion(
     interactiveShares: new Shares(config.queueRowsMax),
     bulkShares: new Shares(config.queueRowsMax),
     cost: new RunCost(),
+    requestRows: 1,
     fairWaitUs: config.fairWaitMs * 1000,
     shadow,
     placed,

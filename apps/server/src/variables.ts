@@ -286,7 +286,7 @@ export const variables: readonly Variable[] = [
     'MILLRACE_FAIR_WAIT_MS',
     20,
     'ms',
-    'About how long rows of one tenant make others wait who ask for the same version.',
+    'About how long rows of one tenant make others wait at most who ask for the same version.',
     1,
     day,
   ),

@@ -1,6 +1,6 @@
 import { seededRandom } from '@millrace/base'
 import fc from 'fast-check'
-import { mayHold, RunCost, Shares } from './index'
+import { calmRows, mayHold, RunCost, Shares } from './index'
 
 const seed = Number(process.env['TEST_SEED'] ?? 7)
 
@@ -84,6 +84,29 @@ test('the cost of a run is found, of its rows and beside them', () => {
   )
 })
 
+test('there is room for what waits where a device is busy', () => {
+  const room = (fixedUs: number, rowUs: number, requestRows = 1, waitUsMax = 20_000): number =>
+    calmRows({ fixedUs, rowUs }, 1, 100, requestRows, waitUsMax)
+  // Of a device whose rows cost nothing runs are full; of one whose runs cost nothing requests wait for each other.
+  expect([room(100, 0), room(0, 50), room(0, 50, 8)]).toEqual([300 + 20, 20, 160])
+  // Three runs however long they are; else no longer than is allowed.
+  expect([room(50_000, 0), room(0, 5_000), room(0, 5_000, 8)]).toEqual([300, 4, 4])
+  expect(room(0, 0)).toBe(Infinity)
+  fc.assert(
+    fc.property(
+      fc.nat(50_000),
+      fc.integer({ min: 1, max: 5_000 }),
+      fc.integer({ min: 1, max: 50 }),
+      (fixed, row, n) => {
+        expect(calmRows({ fixedUs: fixed, rowUs: row }, 3, 100, n, 20_000)).toBeGreaterThan(2 * room(fixed, row, n))
+        expect(room(fixed, row, n + 1)).toBeGreaterThanOrEqual(room(fixed, row, n))
+        expect(room(fixed, row, n)).toBeLessThanOrEqual(1 + Math.max(20_000, 3 * fixed) / (fixed / 100 + row))
+      },
+    ),
+    { seed },
+  )
+})
+
 /** A thread that runs batches: so much whatever its rows, so much for each, as many rows at most. */
 interface Device {
   readonly fixedUs: number
@@ -133,7 +156,7 @@ function simulate(
         if (tenant > 0 && atUs > warmUs) times99.push(nowUs - atUs)
       }
       cost.observe(batch.length, runUs)
-      shares.room = cost.rowsIn(20_000, 1, rowsMax)
+      shares.room = calmRows(cost, 1, rowsMax, 1, 20_000)
     }
     while (running.length < 2 && queue.length > 0) {
       const batch = queue.splice(0, rowsMax)
@@ -149,10 +172,11 @@ function simulate(
 test.each<[string, Device, { readonly p99: number; readonly answered: number }]>([
   ['launch-bound, 5 ms a batch', { fixedUs: 5_000, rowUs: 0, rowsMax: 16 }, { p99: 1.2, answered: 0.96 }],
   ['a GPU, 50 ms a batch', { fixedUs: 50_000, rowUs: 10, rowsMax: 256 }, { p99: 1.2, answered: 0.97 }],
-  // Twenty rows are all that is served in the time: parts are of two rows.
+  ['a GPU that is filled, 100 us a batch', { fixedUs: 100, rowUs: 1, rowsMax: 1024 }, { p99: 1.2, answered: 0.95 }],
+  ['50 us a row', { fixedUs: 200, rowUs: 50, rowsMax: 512 }, { p99: 1.2, answered: 0.97 }],
+  ['6 us a row', { fixedUs: 20, rowUs: 6, rowsMax: 4096 }, { p99: 1.2, answered: 0.97 }],
+  // There is room for twenty rows, so parts are of two: who comes at random wants three now and then.
   ['a millisecond a row', { fixedUs: 20, rowUs: 1_000, rowsMax: 512 }, { p99: 1.35, answered: 0.88 }],
-  // Nobody waits for a millisecond when all ask for their part; what a tenant may make others wait is more.
-  ['6 us a row', { fixedUs: 20, rowUs: 6, rowsMax: 4096 }, { p99: 20, answered: 0.95 }],
 ])('one tenant at ten times its share, on %s', (name, device, least) => {
   const before = simulate(device, 1, true)
   const fair = simulate(device, 10, true)

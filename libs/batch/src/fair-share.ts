@@ -1,3 +1,5 @@
+import type { RunCost } from './run-cost'
+
 /** Of tenants that asked no one knows any more after two of these. */
 const epochUs = 1_000_000
 
@@ -19,6 +21,37 @@ const partMost = 1.5
 export function mayHold(rows: number, held: number, total: number, room: number, active: number): boolean {
   if (active <= 1 || held === 0) return true
   return held + rows <= Math.max((room - total) / 2, (partMost * room) / active)
+}
+
+/** How busy a device is whose answers nobody finds slow, as part of what it can do. */
+const calm = 0.9
+
+/** What is answered late there waited for so many of its runs, and behind so many requests. */
+const calmRuns = 3
+const calmRequests = 20
+
+/**
+ * Rows that there is room for while several tenants ask: as many as wait and run where a device is busy and nobody asks
+ * for more than it can do. So one who does makes the others wait hardly longer than they did before he came.
+ *
+ * A run of such a device takes what it costs whatever its rows, and the rows that came during the run before.
+ *
+ * @param rowsMax of a run
+ * @param requestRows of a request, on average
+ * @param waitUsMax that they may take to be served, where three runs do not take longer
+ */
+export function calmRows(
+  { fixedUs, rowUs }: Pick<RunCost, 'fixedUs' | 'rowUs'>,
+  threads: number,
+  rowsMax: number,
+  requestRows: number,
+  waitUsMax: number,
+): number {
+  const fullRowUs = fixedUs / rowsMax + rowUs
+  if (fullRowUs === 0) return Infinity
+  const runUs = fixedUs / (1 - (calm * rowUs) / fullRowUs)
+  const waitUs = calmRuns * runUs + calmRequests * requestRows * fullRowUs
+  return Math.ceil((threads * Math.max(Math.min(waitUs, waitUsMax), calmRuns * fixedUs)) / fullRowUs)
 }
 
 /** Who holds how many rows of one queue: those that wait and those that run. A few integers a request. */

@@ -1,5 +1,5 @@
 export { BatchSizer } from './batch-sizer'
-export { mayHold, Shares } from './fair-share'
+export { calmRows, mayHold, Shares } from './fair-share'
 export { FittingRows } from './fitting-rows'
 export { Header, layoutSlab, openSlab, slabBytesPerRow, type BatchColumns, type Layout } from './layout'
 export { followLeftOut, leaveOutDead } from './leave-out'

@@ -1,9 +1,6 @@
 /** Weight of the newest batch. */
 const weight = 1 / 32
 
-/** A device that takes its time for few rows as well is given the time of so many of its runs. */
-const runsLeast = 3
-
 /**
  * What a run costs whatever its rows, and each of them beside that: a line through what batches took, those before it
  * forgotten slowly. While all are of one size nobody knows, and what was known last holds; at first that the rows cost
@@ -34,15 +31,5 @@ export class RunCost {
     this.cheapestUs = Math.min(this.cheapestUs * 1.01, runUs / rows)
     this.rowUs = Math.min(this.rowUs, this.cheapestUs)
     this.fixedUs = Math.max(0, this.us - this.rowUs * this.rows)
-  }
-
-  /**
-   * Rows that are served in `waitUs`, or in three runs where few rows cost nearly as much as many.
-   *
-   * @param rowsMax of a run
-   */
-  rowsIn(waitUs: number, threads: number, rowsMax: number): number {
-    const rowUs = this.fixedUs / rowsMax + this.rowUs
-    return rowUs === 0 ? Infinity : Math.ceil((threads * Math.max(waitUs, runsLeast * this.fixedUs)) / rowUs)
   }
 }
