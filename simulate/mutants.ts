@@ -108,8 +108,20 @@ export const roadMutants: readonly Mutant[] = [
   {
     what: 'bulk goes before interactive',
     file: 'apps/server/dist/dispatcher.js',
-    find: 'next(interactive, nowUs) ?? next(bulk, nowUs)',
-    replace: 'next(bulk, nowUs) ?? next(interactive, nowUs)',
+    find: 'this.turns[p].isDue ? ',
+    replace: 'true ? ',
+  },
+  {
+    what: 'bulk waits for ever behind small interactive batches',
+    file: 'apps/server/dist/dispatcher.js',
+    find: 'this.turns[p].isDue ? ',
+    replace: 'false ? ',
+  },
+  {
+    what: 'bulk goes in turn with full batches of interactive rows',
+    file: 'libs/batch/dist/bulk-turn.js',
+    find: 'this.isDue = small;',
+    replace: 'this.isDue = true;',
   },
   {
     what: 'a request is refused though the queue has room',

@@ -37,6 +37,7 @@ test('road: whatever happens, each request is answered once, rightly and in time
       'UNAVAILABLE',
       'batches larger than the memory',
       'batches lost',
+      'bulk batches before interactive ones',
       'connections closed while they wait',
       'publishes',
       'versions gone',

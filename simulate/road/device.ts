@@ -18,8 +18,8 @@ export interface DeviceVersion {
 export interface Surroundings {
   /** Undefined where it is not loaded. */
   versionOf(index: number): DeviceVersion | undefined
-  /** A batch of these is given to the pool. */
-  given(requests: ReadonlySet<Request>): void
+  /** A batch of so many rows of these is given to the pool. */
+  given(requests: ReadonlySet<Request>, rows: number, version: number): void
   /** A row of it begins to run. */
   begins(request: Request): void
   /** There is room that was not, but for batches that ended. */
@@ -62,7 +62,7 @@ interface Job {
   readonly taking: number
   /** Whose rows it had when it was given. */
   readonly requests: ReadonlySet<Request>
-  /** What its rows were when it began to run. */
+  /** What its rows were when it began to run, or when it was given. */
   began: readonly Row[]
   stop: () => void
   done: () => void
@@ -110,7 +110,7 @@ export class SimulatedPool {
     if (this.free <= 0 || open.length === 0) throw new Violation(`pool ${this.name} has no room for a batch`)
     const thread = open.reduce((least, one) => (one.busy < least.busy ? one : least))
     const job = this.jobOf(task)
-    this.surroundings.given(job.requests)
+    this.surroundings.given(job.requests, job.began.length, job.version.index)
     this.free--
     thread.busy++
     thread.jobs.push(job)
@@ -177,8 +177,9 @@ export class SimulatedPool {
     if (taking === 0) throw new Violation(`a batch of ${version.label} in a slab that is free`)
     const nothing = (): void => undefined
     const layout = layoutSlab(version.signature, task.rowsMax)
-    const requests = new Set(this.read({ task, version, layout }).rows.map(({ request }) => request))
-    return { task, version, layout, taking, requests, began: [], stop: nothing, done: nothing, failed: nothing }
+    const began = this.read({ task, version, layout }).rows
+    const requests = new Set(began.map(({ request }) => request))
+    return { task, version, layout, taking, requests, began, stop: nothing, done: nothing, failed: nothing }
   }
 
   private begin(thread: Thread): void {

@@ -1,6 +1,6 @@
 import type { ColumnSpec, Signature } from '@millrace/base'
 import { explain, parseRules, type Rules, type RulesFile } from '@millrace/rules'
-import type { BatchQueue } from '@millrace/batch'
+import { isSmall, type BatchQueue } from '@millrace/batch'
 import { readConfig, type Config, type PoolConfig } from '@millrace/server'
 import {
   Road,
@@ -51,6 +51,8 @@ export class SimulatedLane {
   rulesVersion = 1
   private routed: Routed
   private readonly roadPools: RoadPool[]
+  /** By pool: the batch that it was given last was a small one of interactive rows. */
+  private readonly bulkTurns: boolean[] = []
   private readonly signatures = new Map<number, Signature>()
   private nextIndex = 0
 
@@ -71,7 +73,7 @@ export class SimulatedLane {
       }
       return new SimulatedPool(world, this.arena, options, {
         versionOf: (index) => this.deviceVersion(index),
-        given: (requests) => this.checkGiven(p, requests),
+        given: (requests, rows, version) => this.checkGiven(p, requests, rows, version),
         begins: (request) => this.checkBegins(request),
         freed: () => this.road.dispatch(),
       })
@@ -209,13 +211,23 @@ export class SimulatedLane {
       throw new Violation(`${nameOf(request)} runs ${nowUs - closedUs} us after its caller went away`)
   }
 
-  /** A pool is given a batch: what comes first goes first. */
-  private checkGiven(p: number, requests: ReadonlySet<Request>): void {
+  /** A pool is given a batch: interactive rows before bulk ones, but after a small batch of them one bulk batch. */
+  private checkGiven(p: number, requests: ReadonlySet<Request>, rows: number, version: number): void {
     // The road goes by the time at which a turn of the event loop began.
     const nowUs = this.world.clock.nowUs() - turnUsMax
+    const waits = (queues: readonly BatchQueue[]): boolean => queues.some((queue) => queue.oldestUs(nowUs) !== Infinity)
+    const { interactive, bulk } = this.roadPools[p]!
     const isBulk = [...requests].some(({ priority }) => priority === 'bulk')
-    const before = isBulk && this.roadPools[p]!.interactive.some((queue) => queue.oldestUs(nowUs) !== Infinity)
-    if (before) throw new Violation(`pool ${this.pools[p]!.name} is given bulk rows while interactive ones wait`)
+    const bulkTurn = this.bulkTurns[p] === true
+    if (isBulk && !bulkTurn && waits(interactive))
+      throw new Violation(`pool ${this.pools[p]!.name} is given bulk rows while interactive ones wait`)
+    if (isBulk && bulkTurn && waits(interactive)) this.world.tally.count('bulk batches before interactive ones')
+    if (!isBulk && bulkTurn && waits(bulk))
+      throw new Violation(
+        `pool ${this.pools[p]!.name} is given interactive rows when it is the turn of bulk ones that wait`,
+      )
+    const { rowsLimit, wait } = this.versions.get(version)!.served!.interactive
+    this.bulkTurns[p] = !isBulk && isSmall(rows, rowsLimit, wait.fixedUs, wait.rowUs)
   }
 
   private map(routed: Routed): void {

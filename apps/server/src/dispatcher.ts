@@ -1,5 +1,5 @@
 import type { Clock } from '@millrace/base'
-import { longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
+import { BulkTurn, isSmall, longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
 import type { Pool } from '@millrace/pool'
 import type { RunTask } from '@millrace/worker'
 
@@ -28,6 +28,7 @@ export class Dispatcher {
   rowsWaiting = 0
   /** Batches that threads have. */
   readonly running = new Set<Batch>()
+  private readonly turns: readonly BulkTurn[]
   private lingering = false
 
   /**
@@ -39,25 +40,37 @@ export class Dispatcher {
     private readonly owner: BatchOwner,
     private readonly clock: Clock,
     private readonly again: () => void,
-  ) {}
+  ) {
+    this.turns = pools.map(() => new BulkTurn())
+  }
 
-  /** Interactive before bulk; among them the batch that has waited longest. */
+  /** Interactive before bulk, but for its turn; among them the batch that has waited longest. */
   dispatch(nowUs: number): void {
     if (this.rowsWaiting === 0) return
     let mayLinger = false
     for (let p = 0; p < this.pools.length; p++) {
       const { pool, interactive, bulk } = this.pools[p]!
       while (pool.free > 0) {
-        const queue = next(interactive, nowUs) ?? next(bulk, nowUs)
+        const bulkTurn = this.turns[p]!.isDue ? next(bulk, nowUs) : null
+        const interactiveTurn = bulkTurn === null ? next(interactive, nowUs) : null
+        const queue = bulkTurn ?? interactiveTurn ?? next(bulk, nowUs)
         if (queue === null) break
         const batch = queue.take(nowUs)
         this.rowsWaiting -= batch.rows
-        if (this.owner.taken(batch)) this.run(pool, p, batch)
+        if (!this.owner.taken(batch)) continue
+        this.countTurn(p, batch, interactiveTurn !== null)
+        this.run(pool, p, batch)
       }
       mayLinger ||= pool.free > 0
     }
     // A thread is free and rows wait: their workflow wants company for them (`batchWaitUs`).
     if (this.rowsWaiting > 0 && mayLinger) this.linger()
+  }
+
+  private countTurn(p: number, { rows, queue }: Batch, isInteractive: boolean): void {
+    const turn = this.turns[p]!
+    if (isInteractive) turn.tookInteractive(isSmall(rows, queue.rowsLimit, queue.wait.fixedUs, queue.wait.rowUs))
+    else turn.tookBulk()
   }
 
   private run(pool: Pool, p: number, batch: Batch): void {

@@ -1,5 +1,5 @@
 import { Arena, seededRandom, type Signature } from '@millrace/base'
-import { admit, BatchQueue, PredictedWait, type Batch } from './index'
+import { admit, BatchQueue, BulkTurn, isSmall, PredictedWait, type Batch } from './index'
 
 /*
  * The policy on servers that are made up: threads that hold two batches each, of which one runs. Time is a number, so a
@@ -56,6 +56,7 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
     runUs: Infinity,
     endUs: Infinity,
   }))
+  const turn = new BulkTurn()
   const capacity = (server.threads * server.rowsMax * 1e6) / server.runUs(server.rowsMax, 0.5)
   let nowUs = 1e9
   let late = 0
@@ -75,9 +76,13 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
   const dispatch = (): void => {
     for (;;) {
       const thread = threads.reduce((least, one) => (one.held.length < least.held.length ? one : least))
-      const queue = queues.find((one) => one.oldestUs(nowUs) !== Infinity)
+      const order = turn.isDue ? [...queues].reverse() : queues
+      const queue = order.find((one) => one.oldestUs(nowUs) !== Infinity)
       if (thread.held.length === 2 || queue === undefined) return
       const batch = queue.take(nowUs)
+      const { fixedUs, rowUs } = queue.wait
+      if (queue === queues[0]) turn.tookInteractive(isSmall(batch.rows, queue.rowsLimit, fixedUs, rowUs))
+      else turn.tookBulk()
       queue.wait.turn(batch.openedUs, nowUs)
       if (thread.held.push(batch) === 1) begin(thread)
     }
@@ -151,8 +156,9 @@ describe.each(servers)('%s', (_, server, lateMost) => {
   const outcomes = simulate(server, loads)
   const [half, , twice, thrice, after, well] = outcomes
 
-  test('half of what it can do: nobody is refused', () => {
+  test('half of what it can do: nobody is refused, nor bulk but while costs are new', () => {
     expect(half).toMatchObject({ refused: [0, expect.any(Number)], late: 0 })
+    expect(half!.refused[1]! / half!.due[1]!).toBeLessThan(0.01)
   })
 
   test('three times as much: it does what it can', () => {
@@ -174,6 +180,7 @@ describe.each(servers)('%s', (_, server, lateMost) => {
   test('a second after the load all is well', () => {
     expect(after!.goodput).toBeGreaterThan(0)
     expect(well).toMatchObject({ refused: [0, expect.any(Number)], late: 0 })
+    expect(well!.refused[1]! / well!.due[1]!).toBeLessThan(0.01)
   })
 })
 

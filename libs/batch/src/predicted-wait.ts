@@ -64,6 +64,15 @@ export class PredictedWait {
     return turns + overdue + (cost.of(1, ownRows) * this.answerUs.value) / runUs
   }
 
+  /** What a batch costs its thread however few its rows, and what each of them costs, microseconds; 0 while nothing is known. */
+  get fixedUs(): number {
+    return this.cost.fixed
+  }
+
+  get rowUs(): number {
+    return this.cost.each
+  }
+
   /** What is kept free of a budget because predictions miss; at most half of it, so that some are always let in. */
   slackUs(budgetUs: number): number {
     return Math.min(this.missUs, budgetUs / 2)
@@ -88,8 +97,8 @@ class Line {
   private readonly xx = new Mean()
   private readonly xy = new Mean()
   /** Of a batch however few its rows, and of each row. */
-  private fixed = 0
-  private each = 0
+  fixed = 0
+  each = 0
 
   add(rows: number, us: number): void {
     const { x, y, xx, xy } = this
