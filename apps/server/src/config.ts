@@ -76,6 +76,8 @@ export interface Config {
   batchRowsMax: number
   /** Longest run of a batch. */
   batchTimeoutMs: number
+  /** Longest load of a version on a thread. */
+  loadTimeoutMs: number
   queueRowsMax: number
   requestBytesMax: number
   requestRowsMax: number
@@ -241,6 +243,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     slabStringBytes: num('SLAB_STRING_BYTES'),
     batchRowsMax: num('BATCH_ROWS_MAX'),
     batchTimeoutMs: num('BATCH_TIMEOUT_MS'),
+    loadTimeoutMs: num('LOAD_TIMEOUT_MS'),
     queueRowsMax: num('QUEUE_ROWS_MAX'),
     requestBytesMax: num('REQUEST_BYTES_MAX'),
     requestRowsMax: num('REQUEST_ROWS_MAX'),

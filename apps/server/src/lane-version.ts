@@ -56,6 +56,11 @@ export class OnPool {
     return { pool, device, state, since: new Date(ms).toISOString(), reason }
   }
 
+  /** How far any thread is with it. */
+  get reached(): VersionState {
+    return this.underWay().state
+  }
+
   /** The furthest that any thread is: it only goes forward. */
   private underWay(): { state: VersionState; ms: number } {
     for (let i = loadStates.length - 1; i >= 0; i--)

@@ -98,7 +98,7 @@ export class Lane {
     const versions = new Versions(arena, config, roadPools)
     for (const one of wanted) versions.add(one)
     let lane: Lane | null = null
-    const loader = new Loader(versions, pools, {
+    const loader = new Loader(versions, pools, config.loadTimeoutMs, {
       settled: (version) => {
         logStanding(version.describe(), log)
         lane?.settled(version)

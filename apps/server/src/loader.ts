@@ -31,6 +31,8 @@ export class Loader {
   constructor(
     private readonly versions: Versions,
     private readonly pools: readonly LanePool[],
+    /** Longest load of a version on a thread. */
+    private readonly timeoutMs: number,
     private readonly events: LoaderEvents,
   ) {}
 
@@ -88,16 +90,27 @@ export class Loader {
     const task: LoadTask = { kind: 'load', version: index, folder, entered: on.entered }
     // Batches that it runs meanwhile may be what it ends of.
     const alone = !thread.open && thread.busy === 0
+    const late = setTimeout(() => this.giveUp(version, p, thread), this.timeoutMs).unref()
     try {
       on.threads.set(thread, await thread.ask<VersionDescription>(task))
     } catch (error) {
       if (!thread.gone) throw error
       on.deaths += alone ? deathsMax : 1
-      if (on.deaths >= deathsMax) on.doomed = `the thread that loaded it ended: ${(error as Error).message}`
+      if (on.deaths >= deathsMax) on.doomed ??= `the thread that loaded it ended: ${(error as Error).message}`
       throw error
     } finally {
+      clearTimeout(late)
       this.settle(version)
     }
+  }
+
+  /** What loads for too long fails on the pool, and takes its thread along: nothing else stops code that does not return. */
+  private giveUp(version: LaneVersion, p: number, thread: PoolThread): void {
+    const on = version.pools[p]!
+    const why = `it was still ${on.reached} after ${this.timeoutMs} ms (MILLRACE_LOAD_TIMEOUT_MS)`
+    on.doomed ??= why
+    thread.giveUp(`${version.label}: ${why}`)
+    this.settle(version)
   }
 
   /** Finds out how a version stands, once the threads that matter have said what came of it. */

@@ -51,6 +51,8 @@ export interface PoolThread {
   ask<T>(message: unknown): Promise<T>
   /** Gives it no batches while `work` lasts, where another thread takes them meanwhile. */
   aside<T>(work: () => Promise<T>): Promise<T>
+  /** Gives it no more batches, and ends it as soon as it is not in native code. What it was asked rejects then. */
+  giveUp(why: string): void
 }
 
 /** How long a pool that closes waits for threads in native code. */
@@ -252,6 +254,7 @@ export class Pool {
         this.openOrClose(thread, open)
         if (open) this.options.onFree?.()
       },
+      giveUp: (why) => this.giveUp(thread, why),
       hasOther: () => [...this.seated.values()].some((other) => other !== thread && other.open),
     })
     this.seated.set(id, thread)
@@ -301,7 +304,14 @@ export class Pool {
 
   private endWhenItMay(thread: Thread, worker: Worker): void {
     if (thread.gone || this.mayEnd(thread)) void worker.terminate()
-    else setTimeout(() => this.endWhenItMay(thread, worker), 10).unref()
+    else setTimeout(() => this.endWhenItMay(thread, worker), endAgainMs).unref()
+  }
+
+  private giveUp(thread: Thread, why: string): void {
+    if (thread.gone || this.closing) return
+    if (thread.open) this.openOrClose(thread, false)
+    if (this.mayEnd(thread)) thread.end(why)
+    else setTimeout(() => this.giveUp(thread, why), endAgainMs).unref()
   }
 
   private leastBusy(): Thread {
@@ -330,6 +340,7 @@ export class Pool {
 interface ThreadActs {
   ask<T>(message: unknown): Promise<T>
   openOrClose(open: boolean): void
+  giveUp(why: string): void
   hasOther(): boolean
 }
 
@@ -354,6 +365,10 @@ class Thread implements PoolThread {
 
   ask<T>(message: unknown): Promise<T> {
     return this.acts.ask(message)
+  }
+
+  giveUp(why: string): void {
+    this.acts.giveUp(why)
   }
 
   async aside<T>(work: () => Promise<T>): Promise<T> {
