@@ -26,6 +26,10 @@ class Thread implements PoolThread {
     return (await this.pool.ask(this, message as Task)) as T
   }
 
+  giveUp(why: string): void {
+    this.pool.end(this, why)
+  }
+
   async aside<T>(work: () => Promise<T>): Promise<T> {
     if (!this.open || !this.pool.hasOther(this)) return work()
     this.pool.openOrClose(this, false)
@@ -176,7 +180,7 @@ export class SimulatedLanePool {
     this.events.freed()
   }
 
-  private end(thread: Thread, why: string): void {
+  end(thread: Thread, why: string): void {
     if (thread.gone) return
     this.world.tell(() => `a thread of lane pool ${this.name} ends: ${why}`)
     thread.gone = true
