@@ -1,5 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { request, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client, type ClientOptions } from '@millrace/client'
@@ -39,6 +41,15 @@ export interface Served {
 
 const open = new Set<{ readonly server: Server; readonly clients: Client[] }>()
 
+/** Folders of the servers over the fixtures, which all test files share: what one publishes is not the others'. */
+const states: string[] = []
+
+function ownState(): Readonly<Record<string, string>> {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-state-'))
+  states.push(folder)
+  return { MILLRACE_STATE_FOLDER: folder }
+}
+
 /** Starts a server of `env` over a repository. */
 export async function serve(env: Readonly<Record<string, string>> = {}, repository = fixtures): Promise<Served> {
   const variables = {
@@ -49,6 +60,7 @@ export async function serve(env: Readonly<Record<string, string>> = {}, reposito
     // Test files run beside each other: nobody has CPUs for himself, and nobody counts on them.
     MILLRACE_PINNING: 'off',
     MILLRACE_OVERSUBSCRIBE: 'yes',
+    ...(repository === fixtures && ownState()),
     ...env,
   }
   const config = readConfig(variables, { repository, topology: readTopology() })
@@ -97,6 +109,7 @@ export async function stopServed(): Promise<void> {
     await server.stop()
   }
   open.clear()
+  for (const folder of states.splice(0)) rmSync(folder, { recursive: true, force: true })
 }
 
 /** One request on a connection of its own. */
