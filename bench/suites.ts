@@ -18,7 +18,7 @@ const stage: Suite = {
   about: 'what each step of the road costs, in one process; what a worker adds to the engine',
   usual: true,
   run: async ({ smoke, say }) => {
-    const steps = benchStage({ smoke, onProgress: say })
+    const steps = await benchStage({ smoke, onProgress: say })
     const worker = await benchWorker(smoke ? 50 : 5000)
     const plot = {
       title: 'What steps of the road cost',

@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Arena, type Signature } from '@millrace/base'
 import { BatchQueue } from '@millrace/batch'
+import { Decider } from '@millrace/client'
 import { compileRules, parseRules, PlainAsker, type Ask, type Rules, type RulesFile, type Table } from '@millrace/rules'
 import { encodeRequest, type ReplyMessage } from '@millrace/wire'
 import { hashOf } from '../objective-hash'
@@ -64,11 +68,12 @@ export function tableOf(objectives: number, experiments: boolean): Table {
   return compileRules(rules, [{ name: 'mlp-64', version: 1 }], 1)
 }
 
+const objectives = ['mlp-64']
+const workflow = 'mlp-64@1'
+
 /** An objective with ten rules, of which the last one before its default decides for `asked`. */
 export function tableOfTen(): Table {
-  const objectives = ['mlp-64']
-  const workflow = 'mlp-64@1'
-  const rules: RulesFile = {
+  return tableBy({
     attributes: { country: 'text', age: 'number', kids: 'truth' },
     objectives: { 'mlp-64': { default: workflow } },
     conditions: Array.from({ length: 5 }, (_, i) => ({
@@ -84,30 +89,45 @@ export function tableOfTen(): Table {
       cells: [{ name: 'all', weight: 1, workflow }],
     })),
     canaries: [{ id: 'canary', objectives, workflow, percent: 99 }],
-  }
-  return compileRules(parseRules(rules), [{ name: 'mlp-64', version: 1 }], 1)
+  })
 }
 
 /** An objective with three conditions, an experiment and a canary, all of which `asked` passes by. */
-export function tableOfFive(): Table {
-  const objectives = ['mlp-64']
-  const workflow = 'mlp-64@1'
-  const cells = ['control', 'treatment'].map((name) => ({ name, weight: 1, workflow }))
-  const rules: RulesFile = {
-    attributes: { country: 'text', device: 'text', age: 'number' },
-    objectives: { 'mlp-64': { default: workflow } },
-    conditions: [
-      { id: 'south', objectives, when: { country: ['FR', 'ES', 'IT'] }, workflow },
-      { id: 'large-screen', objectives, when: { device: ['tv', 'console'], country: { not_in: ['US'] } }, workflow },
-      { id: 'kids', objectives, when: { age: { below: 13 } }, workflow },
-    ],
-    experiments: [{ id: 'experiment', objectives, percent: 0.001, cells }],
-    canaries: [{ id: 'canary', objectives, workflow, percent: 0.001 }],
-  }
+export const rulesOfFive: RulesFile = {
+  attributes: { country: 'text', device: 'text', age: 'number' },
+  objectives: { 'mlp-64': { default: workflow } },
+  conditions: [
+    { id: 'south', objectives, when: { country: ['FR', 'ES', 'IT'] }, workflow },
+    { id: 'large-screen', objectives, when: { device: ['tv', 'console'], country: { not_in: ['US'] } }, workflow },
+    { id: 'kids', objectives, when: { age: { below: 13 } }, workflow },
+  ],
+  experiments: [{ id: 'experiment', objectives, percent: 0.001, cells: [{ name: 'new', weight: 1, workflow }] }],
+  canaries: [{ id: 'canary', objectives, workflow, percent: 0.001 }],
+}
+
+export function tableBy(rules: RulesFile): Table {
   return compileRules(parseRules(rules), [{ name: 'mlp-64', version: 1 }], 1)
 }
 
+/** A client that has the rules from its file, and no server. */
+export async function deciderBy(rules: RulesFile): Promise<Decider> {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-decider-'))
+  const file = join(folder, 'rules.json')
+  writeFileSync(file, JSON.stringify({ rules_version: 1, rules, heard: Date.now() }))
+  try {
+    return await Decider.open({ url: 'http://127.0.0.1:1', file, timeoutMs: 100 })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+export const askedRequest = {
+  objective: 'mlp-64',
+  subject: 'account-42',
+  context: { country: 'DE', device: 'phone', age: 30, kids: false },
+}
+
 export function asked(): Ask {
-  const context = { country: 'DE', device: 'phone', age: 30, kids: false }
-  return new PlainAsker().set('mlp-64', 'account-42', context)
+  const { objective, subject, context } = askedRequest
+  return new PlainAsker().set(objective, subject, context)
 }

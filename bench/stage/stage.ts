@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert'
 import Benchmark from 'benchmark'
 import { admit } from '@millrace/batch'
+import type { Decider } from '@millrace/client'
 import { lookUp } from '@millrace/rules'
 import {
   copyInputs,
@@ -13,7 +14,20 @@ import {
   verifyRequest,
 } from '@millrace/wire'
 import { table } from '../report'
-import { arena, asked, message, queueOf, scored, signature, tableOf, tableOfFive, tableOfTen } from './fixtures'
+import {
+  arena,
+  asked,
+  askedRequest,
+  deciderBy,
+  message,
+  queueOf,
+  rulesOfFive,
+  scored,
+  signature,
+  tableBy,
+  tableOf,
+  tableOfTen,
+} from './fixtures'
 import { InProcessRoad } from './in-process-road'
 
 export interface StageResult {
@@ -35,7 +49,7 @@ const intake = intakeOf(signature)
 const words = new Uint32Array(arena.memory)
 
 /** Steps of the road, each alone and then together, on one thread. */
-function steps(): Step[] {
+function steps(decider: Decider): Step[] {
   const request = message()
   const buffer = request.buffer
   const view = new RequestView()
@@ -49,7 +63,7 @@ function steps(): Step[] {
   assert(verifyRequest(buffer, 0, request.length, view))
   assert(matchInputs(view, intake, matched))
   const other = new RequestView()
-  const five = tableOfFive()
+  const five = tableBy(rulesOfFive)
   const ten = tableOfTen()
   const ask = asked()
   const look = (rules: typeof small): number => rules.routes[lookUp(rules, view)]!.version
@@ -84,6 +98,11 @@ function steps(): Step[] {
       run: () => (ten.routes[lookUp(ten, ask)]!.rule === 'canary' ? 1 : 0),
       expected: 1,
     },
+    {
+      name: 'a client decides by itself, past the same',
+      run: () => (decider.decide(askedRequest)!.rule === 'default' ? 1 : 0),
+      expected: 1,
+    },
     { name: 'match', run: () => (matchInputs(view, intake, matched) ? matched.rows : -1), expected: 1 },
     { name: 'admit and copy to the slab', run: admitOne, expected: last },
     {
@@ -112,24 +131,31 @@ function steps(): Step[] {
 }
 
 /** With `smoke`, every step runs a thousand times and is only checked. */
-export function benchStage({
+export async function benchStage({
   smoke,
   onProgress,
 }: {
   smoke: boolean
   onProgress: (line: string) => void
-}): StageResult[] {
-  return steps().map(({ name, run, expected }) => {
-    for (let i = 0; i < 1000; i++) assert.equal(run(), expected, `${name} gives another result`)
-    if (smoke) return { name, nanoseconds: NaN, margin: NaN, checksum: expected }
-    let sink = 0
-    const bench = new Benchmark(name, () => (sink += run()), { maxTime: 1 })
-    bench.run()
-    assert(sink > 0 && sink % expected === 0, `${name} gives another result`)
-    const nanoseconds = bench.stats.mean * 1e9
-    onProgress(`${name}: ${nanoseconds.toFixed(0)} ns`)
-    return { name, nanoseconds, margin: bench.stats.rme, checksum: expected }
-  })
+}): Promise<StageResult[]> {
+  const decider = await deciderBy(rulesOfFive)
+  try {
+    return steps(decider).map((step) => timed(step, smoke, onProgress))
+  } finally {
+    await decider.close()
+  }
+}
+
+function timed({ name, run, expected }: Step, smoke: boolean, onProgress: (line: string) => void): StageResult {
+  for (let i = 0; i < 1000; i++) assert.equal(run(), expected, `${name} gives another result`)
+  if (smoke) return { name, nanoseconds: NaN, margin: NaN, checksum: expected }
+  let sink = 0
+  const bench = new Benchmark(name, () => (sink += run()), { maxTime: 1 })
+  bench.run()
+  assert(sink > 0 && sink % expected === 0, `${name} gives another result`)
+  const nanoseconds = bench.stats.mean * 1e9
+  onProgress(`${name}: ${nanoseconds.toFixed(0)} ns`)
+  return { name, nanoseconds, margin: bench.stats.rme, checksum: expected }
 }
 
 export function stageTable(results: readonly StageResult[]): string {

@@ -95,7 +95,8 @@ interface Compiled {
 
 async function compiled(repository: Repository, versions: readonly VersionDescription[]): Promise<Compiled> {
   try {
-    const table = compileRules(await repositoryRules(repository), repository.versions, 1)
+    const rules = await repositoryRules(repository, { versions: repository.versions })
+    const table = compileRules(rules, repository.versions, 1)
     const { routes } = table
     const problems = enrichmentProblems(table, (route) => {
       const { workflow, version } = routes[route]!
@@ -104,9 +105,10 @@ async function compiled(repository: Repository, versions: readonly VersionDescri
     if (problems.length > 0) throw new RulesError(problems)
     return { problems, served: new Set(routes.map(({ workflow, version }) => `${workflow}@${version}`)) }
   } catch (error) {
+    const wrong = error instanceof Error && error.cause instanceof RulesError ? error.cause : error
     const problems =
-      error instanceof RulesError
-        ? error.problems.map((problem) => `${repository.rules}: ${problem}`)
+      wrong instanceof RulesError
+        ? wrong.problems.map((problem) => `${repository.rules}: ${problem}`)
         : [messageOf(error)]
     return { problems, served: null }
   }

@@ -176,7 +176,11 @@ describe('check', () => {
     cpSync(fixtures, copy, { recursive: true })
     writeFileSync(join(copy, 'workflows/echo/1/golden.json'), '[{"inputs": {"id": 1}, "code": "OK"}]')
     writeFileSync(join(copy, 'workflows/slow/1/workflow.ts'), 'export default 7')
-    writeFileSync(join(copy, 'rules.json'), '{"objectives": {"echo": {"default": "echo@9"}}}')
+    const rules = {
+      objectives: { echo: { default: 'echo@9' } },
+      experiments: [{ id: 'none', objectives: ['ecko'], cells: [{ name: 'one', weight: 0, workflow: 'mlp@1' }] }],
+    }
+    writeFileSync(join(copy, 'rules.json'), JSON.stringify(rules))
     const { status, stdout } = run(['check', copy, '--json'])
     const { problems, versions } = JSON.parse(stdout) as {
       problems: string[]
@@ -187,7 +191,9 @@ describe('check', () => {
     expect(problems).toEqual([
       expect.stringMatching(/^echo@1: 1 of 1 golden requests failed: golden\.json\[0\]: code is INVALID_ARGUMENT/),
       expect.stringMatching(/^slow@1: .*workflow\.ts: its default export is not made by defineWorkflow/),
-      expect.stringMatching(/rules\.json: .*echo@9 is not loaded/),
+      expect.stringMatching(/rules\.json: .*there is no objective ecko$/),
+      expect.stringMatching(/rules\.json: .*the weights add up to 0$/),
+      expect.stringMatching(/rules\.json: \$\.objectives\.echo\.default: echo@9 is not loaded$/),
     ])
   })
 })

@@ -227,7 +227,7 @@ export class Lifecycle implements Lanes {
     const key = `${repository.rules} ${catalogue.rulesFile}\n${repository.versions.map(({ path }) => path).join('\n')}`
     if (this.own?.key !== key) {
       this.own = { key, rules: null, ofFolders: repository.rules === null }
-      this.own = { ...this.own, rules: await repositoryRules(repository, publisher.current.rules) }
+      this.own = { ...this.own, rules: await repositoryRules(repository, { before: publisher.current.rules }) }
     }
     const { rules, ofFolders } = this.own
     const asked = `${key}\n${publisher.current.version}`
