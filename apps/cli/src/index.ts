@@ -15,7 +15,16 @@ import { Exit, paint, UsageError } from './output'
 import { addPlan } from './plan/commands'
 import { pools, type PoolsOptions } from './pools'
 import { restart } from './restart'
-import { diffRules, listRules, publishRules, rollbackRules, showRules, type PublishOptions } from './rules'
+import {
+  diffRules,
+  listRules,
+  publishRules,
+  rollbackRules,
+  rulesTypes,
+  showRules,
+  type PublishOptions,
+  type RulesTypesOptions,
+} from './rules'
 import { replay, type ReplayOptions } from './replay'
 import { score, type ScoreOptions } from './score'
 import { serve } from './serve'
@@ -152,6 +161,14 @@ export function main(argv: readonly string[]): void {
     .action(async (from: string, to: string | undefined, options: AdminOptions) =>
       exit(await diffRules(from, to, options)),
     )
+  rules
+    .command('types')
+    .description(
+      'the versions of a repository as a TypeScript type, with which a wrong one in rules.ts does not compile',
+    )
+    .option('--out <file>', 'written here; else to stdout')
+    .option(...repository)
+    .action((options: RulesTypesOptions) => exit(rulesTypes(options)))
   program
     .command('restart')
     .description('replace the lanes of a server, one after the other, while it serves (as SIGHUP does)')

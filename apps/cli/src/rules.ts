@@ -1,7 +1,10 @@
+import { writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { createTwoFilesPatch } from 'diff'
-import { importDefault } from '@millrace/workflow'
+import { versionTypes } from '@millrace/rules'
+import { importDefault, readRepository } from '@millrace/workflow'
 import { askAdmin, type AdminOptions } from './ask-admin'
+import { repositoryPath } from './configuration'
 import { Exit, paint, print, printJson, table, UsageError } from './output'
 import { readRequest } from './read-request'
 
@@ -92,6 +95,25 @@ export async function diffRules(from: string, to: string | undefined, options: A
   for (const line of patch.split('\n').slice(1))
     print(line.startsWith('+') ? paint('green', line) : line.startsWith('-') ? paint('red', line) : line)
   return Exit.no
+}
+
+export interface RulesTypesOptions {
+  /** File that the types are written to; stdout unless given. */
+  readonly out?: string
+  readonly repository?: string
+}
+
+/** The versions of a repository as a TypeScript type, for its `rules.ts`. */
+export function rulesTypes({ out, repository }: RulesTypesOptions): number {
+  const { path, versions, problems } = readRepository(repositoryPath(repository))
+  if (versions.length === 0) throw new UsageError(problems[0] ?? `${path}/workflows has no version yet`)
+  const types = versionTypes(versions)
+  if (out === undefined) process.stdout.write(types)
+  else {
+    writeFileSync(out, types)
+    print(`${versions.length} versions of ${path} are in ${out}`)
+  }
+  return Exit.good
 }
 
 async function versionOf(version: string | undefined, options: AdminOptions): Promise<WholeEntry> {

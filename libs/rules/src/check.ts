@@ -11,7 +11,6 @@ import {
   rulesSchema,
   type Condition,
   type Rules,
-  type RulesFile,
 } from './rules'
 
 export class RulesError extends Error {
@@ -74,34 +73,6 @@ function problemsBeside(
   return [...problemsOf(parsed.data, false), ...notLoaded(parsed.data, versions)].map((problem) =>
     problem.replace(/^\$\.(\w+)\[(\d+)\]/, (_, name: string, i: string) => `$.${name}[${places[name]![Number(i)]}]`),
   )
-}
-
-/** Rules written in TypeScript: checked by the compiler now, by `parseRules` when loaded. */
-export function defineRules(rules: RulesFile): RulesFile {
-  return rules
-}
-
-/**
- * `defineRules` that knows a repository: `const rules = rulesOf<'price' | 'titles', 'price@1' | 'titles@3'>()`.
- * A name that is not there is a compile error.
- */
-export function rulesOf<Objective extends string, Version extends string>() {
-  return (rules: RulesFile & Named<Objective, Version>): RulesFile => rules
-}
-
-interface Named<Objective extends string, Version extends string> {
-  objectives: { readonly [O in Objective]?: { readonly default: Version } } & Record<string, { default: Version }>
-  conditions?: { objectives: Objective[]; workflow: Version }[]
-  holdouts?: { objectives: Objective[] }[]
-  experiments?: {
-    objectives: Objective[]
-    cells: { workflow?: Version | { readonly [O in Objective]?: Version } | undefined }[]
-  }[]
-  canaries?: { objectives: Objective[]; workflow: Version }[]
-  shadows?: { objectives: Objective[]; workflow: Version }[]
-  overrides?: { objectives: Objective[]; workflows?: Version[] }[]
-  enrichments?: { objectives: Objective[] }[]
-  limits?: { objectives?: Objective[] }[]
 }
 
 const differenceLimits = ['difference_max', 'difference_rate_max'] as const

@@ -72,7 +72,7 @@ test('rules.schema.json is the schema (npm run generate)', () => {
 })
 
 test('TypeScript rules know the repository', () => {
-  const rules = rulesOf<'price' | 'offers', 'price@1' | 'offers@1'>()
+  const rules = rulesOf<'price@1' | 'offers@1'>()
   const file: RulesFile = rules({
     objectives: { price: { default: 'price@1' }, offers: { default: 'offers@1' } },
     canaries: [{ id: 'c', objectives: ['price'], workflow: 'price@1', percent: 5 }],
@@ -80,6 +80,6 @@ test('TypeScript rules know the repository', () => {
   expect(parseRules(defineRules(file)).canaries).toHaveLength(1)
   // @ts-expect-error -- price@2 is not in the repository
   rules({ objectives: { price: { default: 'price@2' } } })
-  // @ts-expect-error -- nor is an objective of this name
+  // @ts-expect-error -- there is no objective of this name
   rules({ objectives: { price: { default: 'price@1' } }, holdouts: [{ id: 'h', objectives: ['cost'], percent: 1 }] })
 })
