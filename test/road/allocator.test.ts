@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repositoryFolder } from '@millrace/demo'
+import { hashOfKey } from '@millrace/server'
 import { readMetrics } from '../support/metrics'
-import { serve, stopServed, until, type Served } from '../support/served'
+import { http, serve, stopServed, until, type Served } from '../support/served'
 
 /* Cells of an experimentation platform, with the platform as it should be, slow, broken and gone. */
 
@@ -78,7 +79,7 @@ async function platform(): Promise<Platform> {
 }
 
 /** With a time limit that only tests of it meet. */
-async function served(one: Platform, env: Readonly<Record<string, string>> = {}): Promise<Served> {
+async function served(one: Platform, env: Readonly<Record<string, string>> = {}, repository = folder): Promise<Served> {
   return serve(
     {
       MILLRACE_ALLOCATOR: one.url,
@@ -86,7 +87,7 @@ async function served(one: Platform, env: Readonly<Record<string, string>> = {})
       MILLRACE_ALLOCATOR_TIMEOUT_MS: '10000',
       ...env,
     },
-    folder,
+    repository,
   )
 }
 
@@ -217,6 +218,77 @@ test('no more wait than there is room for, and nobody without a platform', async
   }
   const published = await without.admin('POST', '/v1/rules', JSON.stringify({ rules: rules.rules }))
   expect(published.body.toString('utf8')).toMatch(/experiment ab-17 .*MILLRACE_ALLOCATOR/)
+})
+
+test('who waits for his cell stays the tenant that his key proved, in every form of a request', async () => {
+  const one = await platform()
+  const key = (tenant: string): string => `mlr_${tenant.padEnd(40, '.')}`
+  const tenants = Object.fromEntries(['shop', 'bank'].map((name) => [name, { keys: [hashOfKey(key(name))] }]))
+  const repository = join(folder, 'of-tenants')
+  cpSync(join(folder, 'workflows'), join(repository, 'workflows'), { recursive: true })
+  const rules = {
+    objectives: { delay: { default: 'delay@1' } },
+    experiments: ['shop', 'bank'].map((tenant) => ({
+      id: `of-${tenant}`,
+      objectives: ['delay'],
+      when: { tenant },
+      allocator: true,
+      cells: ['old', 'new'].map((name) => ({ name, weight: 1, workflow: name === 'new' ? 'delay@2' : 'delay@1' })),
+    })),
+  }
+  writeFileSync(join(repository, 'rules.json'), JSON.stringify(rules))
+  writeFileSync(join(folder, 'tenants.json'), JSON.stringify({ tenants }))
+  const server = await served(one, { MILLRACE_TENANTS: join(folder, 'tenants.json') }, repository)
+  // ada is new for the shop and old for the bank: what one tenant's request is told is not the other's.
+  one.answer = ({ experiments, subjects }, res) => {
+    const cell = (experiment: string): string => (experiment === 'of-shop' ? 'new' : 'old')
+    const said = Object.fromEntries(experiments.map((experiment) => [experiment, cell(experiment)]))
+    res.end(JSON.stringify({ cells: Object.fromEntries(subjects.map((subject) => [subject, said])) as object }))
+  }
+  const post = async (tenant: string, body: unknown): Promise<unknown> => {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${key(tenant)}` }
+    const answer = await http(server.server.port, 'POST', '/v1/score', JSON.stringify(body), headers)
+    return JSON.parse(answer.body.toString('utf8'))
+  }
+  const hour = { dtype: 'f32' as const, values: [1], shape: [1] }
+  const ask = async (tenant: string, transport: 'websocket' | 'http', subject: string): Promise<string> => {
+    const client = server.client({ transport, token: key(tenant) })
+    const { route } = await client.score({ objective: 'delay', subject, inputs: { hour, distance: hour } })
+    return `${route.version} ${route.rule} ${String(route.cell)}`
+  }
+  const expected = { shop: '2 of-shop new', bank: '1 of-bank old' }
+  // All at once, and each subject twice: the first of them waits, and is served again when its cell is said.
+  for (const tenant of ['shop', 'bank'] as const) {
+    const asked = [
+      post(tenant, request('ada')).then(said),
+      post(tenant, [request('ada'), request('bob')]).then((replies) => (replies as unknown[]).map(said).join()),
+      ask(tenant, 'websocket', 'eve'),
+      ask(tenant, 'http', 'eve'),
+    ]
+    const answer = expected[tenant]
+    expect(await Promise.all(asked)).toEqual([answer, `${answer},${answer}`, answer, answer])
+  }
+  expect(await post('bank', request('joe', { context: { tenant: 'shop' } }))).toMatchObject({
+    code: 'PERMISSION_DENIED',
+  })
+  expect(one.asked.flatMap(({ subjects }) => subjects)).not.toContain('joe')
+  await server.idle()
+
+  // A key that is taken away while its request waits opens nothing: it is served again by what holds then.
+  let release = (): void => undefined
+  const { answer } = one
+  one.answer = (question, res) => (release = () => answer(question, res))
+  const waits = post('shop', request('tom'))
+  await until('it waits', async () => (await server.lane()).allocatorWaiting === 1 || 'not yet')
+  writeFileSync(join(folder, 'tenants.json'), JSON.stringify({ tenants: { bank: tenants['bank'] } }))
+  await until('the key opens nothing', async () => {
+    const { code } = (await post('shop', request('ada'))) as { code: string }
+    return code === 'UNAUTHENTICATED' || code
+  })
+  one.answer = answer
+  release()
+  expect(await waits).toMatchObject({ code: 'UNAUTHENTICATED' })
+  await server.idle()
 })
 
 test('a server that stops lets nobody wait', async () => {

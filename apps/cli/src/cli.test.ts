@@ -1,7 +1,7 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { allowed, cgroups, cpuFiles, machine } from '../../../test/support/machine'
 
 const bin = join(__dirname, '../bin/millrace.js')
@@ -289,6 +289,9 @@ describe('serve, score and rules', () => {
       status: 0,
       stdout: `${file} is good; nothing was changed\n`,
     })
+    const typed = join(state, 'rules.ts')
+    writeFileSync(typed, `export default ${readFileSync(file, 'utf8')}`)
+    expect(rules('publish', relative(process.cwd(), typed), '--check')).toMatchObject({ status: 0, stderr: '' })
     expect(rules('publish', file, '--author', 'ada', '--note', 'another name')).toMatchObject({
       status: 0,
       stdout: 'rules version 2 is in force\n',

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { resolve } from 'node:path'
 import { createTwoFilesPatch } from 'diff'
 import { versionTypes } from '@millrace/rules'
 import { importDefault, readRepository } from '@millrace/workflow'
@@ -34,7 +35,7 @@ interface InForce extends Entry {
 
 /** Puts the rules of a file in force; exit 1, with every problem, when they are not taken. */
 export async function publishRules(file: string, options: PublishOptions): Promise<number> {
-  const rules = /\.[cm]?[jt]s$/.test(file) ? await importDefault(file) : readRequest(file)
+  const rules = /\.[cm]?[jt]s$/.test(file) ? await importDefault(resolve(file)) : readRequest(file)
   const { author = userName(), note = '', check } = options
   if (check === true) {
     await askAdmin(options, 'POST', '/v1/rules', { rules, check })
