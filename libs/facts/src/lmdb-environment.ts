@@ -1,5 +1,16 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { threadId } from 'node:worker_threads'
 import { Code, Refusal } from '@millrace/base'
 import { open } from 'lmdb'
 import { keyEncoder, type LmdbKey } from './lmdb-key'
@@ -26,6 +37,8 @@ export interface KeyRange {
 
 /** Threads of all processes that may have the folder open at once; a place in a file of 64 bytes each. */
 const readersMax = 1024
+/** Of the lock file: the places, and a head that is smaller than eight of them. */
+const lockBytes = 64 * (readersMax + 8)
 
 /** Opens folder `path`; a writer creates it. Throws a Refusal that says what is wrong with it. */
 export function openEnvironment(path: string, readOnly: boolean): Environment {
@@ -35,10 +48,31 @@ export function openEnvironment(path: string, readOnly: boolean): Environment {
   return explained(path, () => {
     if (!readOnly) mkdirSync(path, { recursive: true })
     if (existsSync(file)) checkFile(file, readOnly)
+    reserveLock(path, readOnly)
     // One database, keys by our own encoder, values as they are. A folder, even where its name has a dot.
     const layout = { noSubdir: false, encoding: 'binary', keyEncoder, maxReaders: readersMax } as const
     return open({ path, readOnly, ...layout }) as unknown as Environment
   })
+}
+
+/**
+ * The library makes a lock file with nothing in it, and its pages when readers come. On a disk that is full by then, the
+ * first reader on a new page ends its process (SIGBUS). So the file is there in full before, in one step: who opens the
+ * folder at the same time sees all of it or none.
+ */
+function reserveLock(path: string, readOnly: boolean): void {
+  const lock = join(path, 'lock.mdb')
+  if (existsSync(lock)) return
+  const whole = `${lock}.${process.pid}.${threadId}`
+  try {
+    writeFileSync(whole, Buffer.alloc(lockBytes), { mode: 0o664 })
+    linkSync(whole, lock)
+  } catch (error) {
+    // Another one was first; or the folder is not this reader's, and the library finds out what it may.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' && !readOnly) throw error
+  } finally {
+    rmSync(whole, { force: true })
+  }
 }
 
 /** The library trusts what it maps: a file that is none of its own ends the process. */
