@@ -7,6 +7,7 @@ import { openLmdb, openRedis, type FactTable, type RedisStore } from '@millrace/
 import { describeWith } from '../support/extras'
 import { RedisServer } from '../support/redis'
 import { serve, stopServed, until, type Served } from '../support/served'
+import { SlowProxy } from '../support/slow-proxy'
 
 const table: FactTable = { name: 'prices', key: 'string', fields: [{ name: 'price', dtype: 'f64', shape: [] }] }
 const one = Strings.of(['a'])
@@ -20,8 +21,8 @@ async function no(promise: Promise<unknown>): Promise<string> {
   return error instanceof Refusal ? `${error.name}: ${error.message}` : String(error)
 }
 
-/** A repository whose one workflow answers the price that the facts know. */
-function repository(): string {
+/** A repository whose one workflow answers the price that the facts know, or what the declared `fact` says instead. */
+function repository(fact = "missing: 'refuse'"): string {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-shared-'))
   const version = join(folder, 'workflows/price/1')
   mkdirSync(version, { recursive: true })
@@ -31,7 +32,7 @@ function repository(): string {
      module.exports = defineWorkflow({
        inputs: { item: column('string') },
        outputs: { price: column('f64') },
-       facts: { known: fact('prices', { by: 'item', fields: { price: field('f64') }, missing: 'refuse' }) },
+       facts: { known: fact('prices', { by: 'item', fields: { price: field('f64') }, ${fact} }) },
        postprocess: ({ facts, outputs }) => outputs.price.set(facts.known.price),
      })`,
   )
@@ -189,6 +190,34 @@ describeWith('redis')('facts in Redis', () => {
     expect(await no(huge)).toMatch(/^INVALID_ARGUMENT: .*a record has \d+ bytes, the limit is 16777216/)
     expect(await writer.write('t', [['a', { x: Buffer.alloc(10) }]])).toBe(1)
     await writer.close()
+  })
+
+  test.each([
+    ["missing: { price: -1 }, away: 'default'", { code: 'OK', outputs: { price: [-1, -1] } }],
+    // A key of which nothing is known is none that is not there.
+    ['missing: { price: -1 }', { code: expect.stringMatching(/^(DEADLINE_EXCEEDED|UNAVAILABLE)$/) as string }],
+  ])('a store that is slower than its limit, %s', async (fact, late) => {
+    const proxy = await SlowProxy.start(redis.port)
+    const other = repository(fact)
+    try {
+      const facts = `redis://127.0.0.1:${proxy.port}`
+      const served = await serve({ MILLRACE_FACTS: facts, MILLRACE_FACTS_TIMEOUT_MS: '500' }, other)
+      const prices = async (): Promise<void> =>
+        until('it answers what the store has', async () => {
+          const answer = await ask(served)
+          return (answer.code === 'OK' && answer.outputs!.price.join() === '1,1') || JSON.stringify(answer)
+        })
+      await prices()
+      proxy.delayMs = 2000
+      // Until the breaker opens, and after that.
+      for (let i = 0; i < 8; i++) expect(await ask(served)).toMatchObject(late)
+      proxy.delayMs = 0
+      await prices()
+    } finally {
+      await stopServed()
+      await proxy.close()
+      rmSync(other, { recursive: true })
+    }
   })
 
   test('a server serves from it, refuses with UNAVAILABLE while it is away, and serves when it is back', async () => {

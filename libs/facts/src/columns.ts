@@ -1,6 +1,6 @@
 import { Code, denseArray, Refusal, Strings, type DenseArray, type DenseDType } from '@millrace/base'
-import type { RecordPlan } from './record'
-import type { FactRows, FactTable } from './store'
+import { planRecord, type RecordPlan } from './record'
+import type { FactField, FactRows, FactTable } from './store'
 
 /**
  * Turns records into columns, row by row, without an object per row. Both hosts that run this and the record's
@@ -65,6 +65,11 @@ export class ColumnsBuilder {
     this.heap.copy(larger, 0, 0, this.heapUsed)
     this.heap = larger
   }
+}
+
+/** What a read of keys that are all not there finds. */
+export function rowsNotFound(fields: readonly FactField[], rows: number): FactRows {
+  return new ColumnsBuilder(planRecord({ name: '', key: 'string', fields }), rows, 0).finish()
 }
 
 export function elements(shape: readonly number[]): number {

@@ -10,6 +10,7 @@ export type {
   KeptRows,
   Replacement,
 } from './store'
+export { rowsNotFound } from './columns'
 export { keyBytesMax } from './keys'
 export { checkTable } from './table'
 export { MemoryStore } from './memory'

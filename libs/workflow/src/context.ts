@@ -13,7 +13,7 @@ export interface BatchSink {
   scoreUs: number
   /** Called once for a request that is refused; its outputs mean nothing. */
   refuse(request: number, code: Code, message: string): void
-  /** User code, the store or the engine threw: a bug. Every request of the batch is refused after it. */
+  /** User code, the store or the engine threw: every request of the batch is refused after it, or has a fact with defaults. */
   failed(phase: Phase, error: unknown): void
 }
 

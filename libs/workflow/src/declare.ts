@@ -128,6 +128,12 @@ export type FieldValue<F extends Field> =
 /** What happens to a key that the table does not have: its request is refused (NOT_FOUND), or every field has a default. */
 export type Missing<Fs extends Fields> = 'refuse' | { readonly [K in keyof Fs]: FieldValue<Fs[K]> }
 
+/**
+ * What happens while a store of several machines cannot be asked, or does not answer in its time: requests are refused
+ * (UNAVAILABLE, DEADLINE_EXCEEDED), or every key is taken for one that is not there. `batch.found` tells which.
+ */
+export type Away = 'refuse' | 'default'
+
 /** Fields that are made of others: numbers only. */
 export type DerivedFields = Readonly<Record<string, Field<DenseDType>>>
 
@@ -158,6 +164,7 @@ export interface Fact<
   readonly by: By
   readonly fields: Fs
   readonly missing: 'refuse' | Readonly<Record<string, number | bigint | boolean | string | readonly number[]>>
+  readonly away: Away
   /** In `batch.facts` beside the fields. */
   readonly derived: Ds
   /** What fills them; null when there are none. */
@@ -174,15 +181,18 @@ export function fact<
     readonly by: By
     readonly fields: Fs
     readonly missing: Missing<Fs>
+    /** Default `refuse`; `default` where `missing` has defaults. */
+    readonly away?: Away
     readonly derive?: Derivation<Fs, Ds>
   },
 ): Fact<Fs, By, Ds> {
-  const { by, fields, missing, derive } = options
+  const { by, fields, missing, away = 'refuse', derive } = options
   return {
     table,
     by,
     fields,
     missing: missing as Fact['missing'],
+    away,
     derived: derive?.columns ?? ({} as Ds),
     fill: derive === undefined ? null : (derive.fill.bind(derive) as Fact['fill']),
   }

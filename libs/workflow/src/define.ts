@@ -113,6 +113,7 @@ export interface FactPlan {
   readonly key: 'string' | 'u64'
   readonly fields: readonly (Field & { readonly name: string })[]
   readonly missing: Fact['missing']
+  readonly away: Fact['away']
   /** What of a batch's rows user code reads. */
   readonly columns: FactColumns
 }
@@ -253,6 +254,8 @@ function factPlan(name: string, fact: Fact, inputs: readonly ColumnSpec[]): Fact
       if (!Object.hasOwn(missing, field.name))
         throw new Error(`facts.${name}: no default for field '${field.name}' in missing`)
   }
+  if (fact.away === 'default' && missing === 'refuse')
+    throw new Error(`facts.${name}: away is 'default', and missing has no default for each field`)
   return {
     name,
     table: fact.table,
@@ -261,6 +264,7 @@ function factPlan(name: string, fact: Fact, inputs: readonly ColumnSpec[]): Fact
     key: by.dtype === 'u64' ? 'u64' : 'string',
     fields,
     missing,
+    away: fact.away,
     columns: new FactColumns(fields, missing, derivedOf(name, fact)),
   }
 }

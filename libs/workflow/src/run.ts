@@ -1,8 +1,8 @@
-import { Code, nowUs, Refusal } from '@millrace/base'
+import { Code, nowUs } from '@millrace/base'
 import type { BatchColumns } from '@millrace/batch'
 import { isDeviceLost, isOutOfMemory, type Tensors } from '@millrace/engine'
 import { BatchContext, type BatchSink, type Phase } from './context'
-import { readFacts } from './facts'
+import { isAway, readFacts } from './facts'
 import { isPromise } from './is-promise'
 import type { LoadedVersion } from './loaded'
 import { mapInputs, mapOutputs } from './map-columns'
@@ -25,7 +25,7 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
   try {
     if (store !== null && workflow.facts.length > 0) {
       const begun = nowUs()
-      const reading = readFacts(workflow.facts, store, batch)
+      const reading = readFacts(workflow.facts, store, batch, sink)
       if (reading !== undefined) await reading
       sink.factsUs = nowUs() - begun
       if (batch.refusedRequests === batch.requests) return
@@ -72,14 +72,11 @@ export async function runBatch(version: LoadedVersion, columns: BatchColumns, si
     if (isDeviceLost(error)) throw error
     sink.failed(phase, error)
     // A store that cannot be asked now is no bug of the workflow: what it says is for the caller.
-    const away = phase === 'facts' && error instanceof Refusal && retryable.has(error.code)
-    if (away) return refuseAll(batch, error.code, error.message)
+    if (phase === 'facts' && isAway(error)) return refuseAll(batch, error.code, error.message)
     const message = `${version.label} failed in ${phase}; the server's log has the error`
     refuseAll(batch, Code.INTERNAL, message)
   }
 }
-
-const retryable: ReadonlySet<Code> = new Set([Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED])
 
 function refuseAll(batch: BatchContext, code: Code, message: string): void {
   for (let request = 0; request < batch.requests; request++) batch.refuse(request, code, message)
