@@ -23,7 +23,7 @@ import { recorderOf, type Recorder } from './recorder'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
 import type { LaneExamples } from './shadow/report'
-import { snapshotOf, type LaneSnapshot } from './snapshot'
+import { eventLoopLookMs, snapshotOf, type LaneSnapshot } from './snapshot'
 import { readTls, tlsFilesOf } from './tls'
 import type { Transport } from './transport'
 import { Versions, type Routed } from './versions'
@@ -159,7 +159,7 @@ export class Lane {
       )
       // Last: threads that were started until now may run on all CPUs of the lane, not on this one alone.
       pinFront(config, index, log)
-      const eventLoop = monitorEventLoopDelay({ resolution: 10 })
+      const eventLoop = monitorEventLoopDelay({ resolution: eventLoopLookMs })
       eventLoop.enable()
       const parts = {
         index,

@@ -10,6 +10,9 @@ import type { ServedVersion } from './served-version'
 import { snapshotOfTally, type ShadowSnapshot } from './shadow/snapshot'
 import type { Routed } from './versions'
 
+/** How often a lane looks how late its event loop is. */
+export const eventLoopLookMs = 10
+
 /** Everything a lane tells its supervisor: plain numbers, since the lane's start. */
 export interface LaneSnapshot {
   readonly lane: number
@@ -166,9 +169,9 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
       })),
     ),
     eventLoopDelayUs: {
-      mean: finite(eventLoop.mean / 1000),
-      p99: eventLoop.percentile(99) / 1000,
-      max: eventLoop.max / 1000,
+      mean: lateUs(eventLoop.mean),
+      p99: lateUs(eventLoop.percentile(99)),
+      max: lateUs(eventLoop.max),
     },
     rssBytes: process.memoryUsage.rss(),
     workflows: versions.describe(),
@@ -199,6 +202,8 @@ function notReadyOf({ road, pools }: LaneParts, { table, versions }: Routed): st
   return [...reasons]
 }
 
-function finite(value: number): number {
-  return Number.isFinite(value) ? value : 0
+/** How much later than it should a look came, of the nanoseconds since the one before it; NaN before the first. */
+function lateUs(sinceNs: number): number {
+  const us = sinceNs / 1000 - eventLoopLookMs * 1000
+  return us > 0 ? us : 0
 }
