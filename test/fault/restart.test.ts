@@ -1,13 +1,16 @@
+import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { decodeReply } from '@millrace/wire'
 import { echoMessage, message } from '../support/messages'
 import { readMetrics, wentBack, type MetricsPage } from '../support/metrics'
 import { Random } from '../support/random'
 import { RawSocket } from '../support/raw-socket'
 import { fixtures, http, serve, stopServed, until, type Served } from '../support/served'
+import { millrace, ServedProcess } from '../support/served-process'
 import { traffic } from '../support/traffic'
 
 /* Lanes are replaced, and servers stop, while they have all that they can do: nobody who asks by the client notices. */
@@ -32,43 +35,81 @@ const answered = (page: MetricsPage): number =>
     0,
   )
 
-test.each([1, 2])(
-  '%i lanes are replaced under load: no request fails, no count goes back, it is ready throughout',
-  async (lanes) => {
-    const served = await serve({ ...env, MILLRACE_LANES: String(lanes) }, repository)
-    const clients = [
-      ...Array.from({ length: 8 }, () => served.client({ retries: 2, sockets: 2 })),
-      ...Array.from({ length: 4 }, () => served.client({ retries: 2, transport: 'http' })),
-    ]
-    const load = traffic(random, ...clients, ...clients, ...clients)
-    const before = await pids(served)
-    let page = await scrape(served)
-    const restarted = served.admin('POST', '/v1/restart')
-    const ended = restarted.then(() => true)
-    do {
-      expect((await served.admin('GET', '/v2/health/ready')).body.toString('utf8').trim()).toBe('{"ready":true}')
-      const next = await scrape(served)
-      expect(wentBack(page, next)).toEqual([])
-      page = next
-    } while ((await Promise.race([ended, delay(20)])) !== true)
-    const { status, body } = await restarted
-    const replaced = (JSON.parse(body.toString('utf8')) as { lanes: { lane: number; pid: number }[] }).lanes
-    expect([status, replaced.map(({ lane }) => lane)]).toEqual([200, Array.from({ length: lanes }, (_, lane) => lane)])
-    const after = await pids(served)
-    expect(replaced.map(({ pid }) => pid)).toEqual(after)
-    for (const pid of before) {
-      expect(after).not.toContain(pid)
-      expect(() => process.kill(pid, 0)).toThrow('ESRCH')
-    }
-    const count = await load.stop()
-    expect(count).toBeGreaterThan(100)
-    // What the lanes that are gone answered last is counted as well; twice, where a connection ended before its answer.
-    expect(answered(await scrape(served))).toBeGreaterThanOrEqual(count)
-    expect(answered(await scrape(served))).toBeLessThan(count + 20)
-    expect((await scrape(served)).series.get('millrace_lane_restarts_total{lane="0"}')).toBe(0)
-    await served.idle()
-  },
-)
+test('lanes are replaced under load: no request fails, no count goes back, it is ready throughout', async () => {
+  const served = await serve({ ...env, MILLRACE_LANES: '2' }, repository)
+  const clients = [
+    ...Array.from({ length: 8 }, () => served.client({ retries: 2, sockets: 2 })),
+    ...Array.from({ length: 4 }, () => served.client({ retries: 2, transport: 'http' })),
+  ]
+  const load = traffic(random, ...clients, ...clients, ...clients)
+  const before = await pids(served)
+  let page = await scrape(served)
+  const restarted = served.admin('POST', '/v1/restart')
+  const ended = restarted.then(() => true)
+  do {
+    expect((await served.admin('GET', '/v2/health/ready')).body.toString('utf8').trim()).toBe('{"ready":true}')
+    const next = await scrape(served)
+    expect(wentBack(page, next)).toEqual([])
+    page = next
+  } while ((await Promise.race([ended, delay(20)])) !== true)
+  const { status, body } = await restarted
+  const replaced = (JSON.parse(body.toString('utf8')) as { lanes: { lane: number; pid: number }[] }).lanes
+  expect([status, replaced.map(({ lane }) => lane)]).toEqual([200, [0, 1]])
+  const after = await pids(served)
+  expect(replaced.map(({ pid }) => pid)).toEqual(after)
+  for (const pid of before) {
+    expect(after).not.toContain(pid)
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+  }
+  const count = await load.stop()
+  expect(count).toBeGreaterThan(100)
+  // What the lanes that are gone answered last is counted as well; twice, where a connection ended before its answer.
+  expect(answered(await scrape(served))).toBeGreaterThanOrEqual(count)
+  expect(answered(await scrape(served))).toBeLessThan(count + 20)
+  expect((await scrape(served)).series.get('millrace_lane_restarts_total{lane="0"}')).toBe(0)
+  await served.idle()
+})
+
+const run = promisify(execFile)
+
+test('a lane alone is replaced by the command and, without a terminal, by SIGHUP, under load', async () => {
+  const served = await ServedProcess.start(repository, { ...env, MILLRACE_LANES: '1' })
+  const client = served.client({ retries: 2 })
+  const admin = ['--url', `http://127.0.0.1:${served.adminPort}`]
+  /** The one that serves, when there is one. */
+  const lane = async (not: number): Promise<number> => {
+    await until('one lane serves, another one', () => {
+      const lanes = served.lanes()
+      return Promise.resolve((lanes.length === 1 && lanes[0] !== not) || lanes.join())
+    })
+    return served.lanes()[0]!
+  }
+  try {
+    const load = traffic(random, client, client)
+    const first = await lane(0)
+    const { stdout } = await run(process.execPath, [millrace, 'restart', ...admin])
+    const second = await lane(first)
+    expect(stdout).toMatch(/^lane +process +started in +drained in\n/)
+    expect(stdout.split('\n')[1]).toMatch(new RegExp(`^0 +${second} +\\d+ ms +\\d+ ms$`))
+
+    process.kill(served.pid, 'SIGHUP')
+    await until('it is under way', () => Promise.resolve(served.stderr().includes('SIGHUP: replacing') || 'not yet'))
+    // One at a time, whoever asks.
+    expect((await served.admin('/v1/restart', 'POST')).status).toBe(409)
+    const third = await lane(second)
+    await until('it says so', () =>
+      Promise.resolve(
+        new RegExp(`lane 0 is process ${third} now, after \\d+ ms`).test(served.stderr()) || served.stderr(),
+      ),
+    )
+    const json = await run(process.execPath, [millrace, 'restart', ...admin, '--json'])
+    expect(JSON.parse(json.stdout)).toMatchObject({ lanes: [{ lane: 0, pid: await lane(third) }] })
+    expect(await load.stop()).toBeGreaterThan(0)
+  } finally {
+    await client.close()
+    expect(await served.stop()).toBe(0)
+  }
+})
 
 test('a lane whose successor is not ready goes on', async () => {
   const version = join(repository, 'workflows/price/1')

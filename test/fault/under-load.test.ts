@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openLmdb, openRedis, type FactTable } from '@millrace/facts'
+import { decodeReply } from '@millrace/wire'
 import { describeWith } from '../support/extras'
 import { costTable, underLoad, type Cost, type Fault, type Run } from '../support/fault-run'
 import { crashCase, echoCase, slowCase, type Case } from '../support/load-cases'
@@ -25,7 +26,7 @@ import { figuresOf, isRunning } from '../support/process-figures'
 import { Random } from '../support/random'
 import { RawSocket } from '../support/raw-socket'
 import { RedisServer } from '../support/redis'
-import { fixtures, until } from '../support/served'
+import { fixtures, http, until } from '../support/served'
 import { ServedProcess } from '../support/served-process'
 import { SlowProxy } from '../support/slow-proxy'
 
@@ -34,7 +35,7 @@ import { SlowProxy } from '../support/slow-proxy'
  * ended. `npm run faults` writes what each fault cost into README.md beside this file.
  */
 
-/** Those that start servers take longer than everyday tests should. */
+/** Everyday tests have those alone that take a second or two. */
 const whole = process.env['TEST_FAULTS'] === 'all'
 const random = new Random()
 /** Lanes start one after the other, on cores that others use as well. */
@@ -130,9 +131,15 @@ const all = ({ served, lanes }: Run): number[] => [served.pid, ...lanes]
 const publish = async (
   { served }: Run,
   note: string,
+  ramp?: readonly object[],
 ): Promise<{ code?: string; message?: string; version?: number }> => {
+  const names = ['echo', 'crash', 'slow', 'price']
   const rules = {
-    objectives: Object.fromEntries(['echo', 'crash', 'slow', 'price'].map((name) => [name, { default: `${name}@1` }])),
+    objectives: {
+      ...Object.fromEntries(names.map((name) => [name, { default: `${name}@1` }])),
+      ramped: { default: 'price@1' },
+    },
+    ...(ramp === undefined ? {} : { canaries: [{ id: 'ramp', objectives: ['ramped'], workflow: 'price@1', ramp }] }),
   }
   const { body } = await served.admin('/v1/rules', 'POST', JSON.stringify({ rules, note }))
   return JSON.parse(body.toString('utf8')) as never
@@ -142,7 +149,12 @@ const held: Socket[] = []
 const data = join(repository, 'facts', 'data.mdb')
 const clock = join(root, 'clock')
 
-const faults: Fault[] = [
+/** Lanes start anew, or a thousand clients do: for `npm run faults`. */
+interface Timed extends Fault {
+  readonly long?: boolean
+}
+
+const faults: Timed[] = [
   {
     name: 'a thread of a pool ends (`process.exit` in user code)',
     codes: ['UNAVAILABLE'],
@@ -150,6 +162,7 @@ const faults: Fault[] = [
   },
   {
     name: 'a lane crashes (SIGABRT in a thread, as in native code)',
+    long: true,
     inject: async (run) => {
       await crash(run, 'abort')
       return gone(run, 1)
@@ -164,6 +177,7 @@ const faults: Fault[] = [
   },
   {
     name: '1,000 clients vanish at once, each with a request in flight',
+    long: true,
     inject: async ({ served }) => {
       const request = message('slow', { ms: Float32Array.of(1) }, { deadlineUs: 60_000_000 })
       const crowd = spawn(process.execPath, [join(__dirname, '../support/crowd.js'), String(served.port), '1000'], {
@@ -220,7 +234,7 @@ const faults: Fault[] = [
     },
   },
   {
-    name: 'LMDB is locked by a writer that stands still, and its disk is full',
+    name: 'LMDB is locked by a writer that stands still',
     inject: async () => {
       // Another process: it takes the lock, and is stopped with it.
       const writer = spawn(
@@ -245,6 +259,7 @@ const faults: Fault[] = [
   },
   {
     name: 'every lane is replaced (`millrace restart`)',
+    long: true,
     codes: ['UNAVAILABLE'],
     drains: true,
     inject: async (run) => {
@@ -266,13 +281,42 @@ describe('a server of two lanes', () => {
     closeSync(log)
   })
 
-  test.each(faults.map((fault) => [fault.name, fault] as const))(
+  const some = faults.filter(({ long }) => whole || long !== true)
+  test.each(some.map((fault) => [fault.name, fault] as const))(
     '%s',
     async (_, fault) => void costs.push(await underLoad(served, fault, next)),
   )
 })
 
 const day = 86_400_000
+/** A step at each second of a minute from `atMs` on: lanes look at the clock when one comes. */
+const steps = (atMs: number, percent: number): object[] =>
+  Array.from({ length: 60 }, (_, s) => ({ at: new Date(atMs + 1000 * (s + 1)).toISOString(), percent }))
+
+/** What decides for whom the canary ramps. */
+async function ramped({ served }: Run): Promise<string> {
+  const request = { objective: 'ramped', subject: 'somebody', inputs: { item: ['item 1'] } }
+  const headers = { 'content-type': 'application/json' }
+  const { body } = await http(served.port, 'POST', '/v1/score', JSON.stringify(request), headers)
+  return (JSON.parse(body.toString('utf8')) as { rule?: string }).rule ?? body.toString('utf8')
+}
+
+/** Sets the clock while two requests wait; the one whose time is over by the time that passes is told so, no other. */
+async function jump({ served }: Run, byMs: number): Promise<void> {
+  const socket = await RawSocket.open(served.port)
+  const ms = Float32Array.of(1500)
+  socket.send(message('slow', { ms }, { id: 1n, deadlineUs: 60_000_000 }))
+  socket.send(message('slow', { ms }, { id: 2n, deadlineUs: 600_000 }))
+  await delay(200)
+  writeFileSync(clock, String(byMs))
+  const replies = (await socket.received(2)).map((one) => decodeReply(one as Buffer))
+  expect(replies.map(({ id, code }) => [id, code])).toEqual([
+    [2n, 'DEADLINE_EXCEEDED'],
+    [1n, 'OK'],
+  ])
+  await socket.close()
+}
+
 /** Starts a server in the place of one that is gone. */
 const again = async (run: Run): Promise<void> => {
   run.served = await ServedProcess.start(repository, { ...env, MILLRACE_PORT: String(run.served.port) })
@@ -305,8 +349,18 @@ const ends: (Fault & { readonly env?: Readonly<Record<string, string>> })[] = [
   {
     name: 'the wall clock jumps a day forward, then two back',
     env: { NODE_OPTIONS: `--require ${join(__dirname, '../support/shifted-clock.js')}`, SHIFTED_CLOCK: clock },
-    inject: () => Promise.resolve(writeFileSync(clock, String(day))),
-    heal: () => Promise.resolve(writeFileSync(clock, String(-day))),
+    // Ramps follow the clock, whichever way it goes: it is what their times are written in. Deadlines do not.
+    inject: async (run) => {
+      const nowMs = Date.now()
+      await publish(run, 'a ramp', [...steps(nowMs, 0), ...steps(nowMs + day, 100)])
+      expect(await ramped(run)).toBe('default')
+      await jump(run, day)
+      await until('the ramp is where it is a day later', () => ramped(run).then((rule) => rule === 'ramp' || rule))
+    },
+    heal: async (run) => {
+      await jump(run, -day)
+      await until('the ramp has not begun', () => ramped(run).then((rule) => rule === 'default' || rule))
+    },
   },
   {
     name: 'the file of LMDB is cut to nothing while it is mapped, then put back',
@@ -321,7 +375,8 @@ const ends: (Fault & { readonly env?: Readonly<Record<string, string>> })[] = [
   },
 ]
 
-if (!whole) process.stderr.write('skipped: faults with servers of their own; npm run faults has them\n')
+if (!whole)
+  process.stderr.write('skipped: faults that take long or have servers of their own; npm run faults has them\n')
 ;(whole ? describe : describe.skip)('a server of its own', () => {
   let served: ServedProcess | undefined
   afterEach(() => served?.stop())

@@ -1,9 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { Client } from '@millrace/client'
+import { Client, type ClientOptions } from '@millrace/client'
 import { childrenOf } from './process-figures'
 import { http, type HttpAnswer } from './served'
+
+/** The command. */
+export const millrace = join(__dirname, '../../apps/cli/bin/millrace.js')
 
 /** `millrace serve` as a process of its own, for what must be in the environment before a process starts. */
 export class ServedProcess {
@@ -21,8 +24,7 @@ export class ServedProcess {
    * @param log a file to write stderr to, of itself and of its lanes; else it is kept here
    */
   static async start(repository: string, env: Readonly<Record<string, string>>, log?: number): Promise<ServedProcess> {
-    const bin = join(__dirname, '../../apps/cli/bin/millrace.js')
-    const child = spawn(process.execPath, [bin, 'serve', '-r', repository], {
+    const child = spawn(process.execPath, [millrace, 'serve', '-r', repository], {
       env: {
         ...process.env,
         MILLRACE_PORT: '0',
@@ -56,8 +58,8 @@ export class ServedProcess {
     return childrenOf(this.pid)
   }
 
-  client(): Client {
-    return new Client({ url: `http://127.0.0.1:${this.port}`, retries: 0 })
+  client(options?: Partial<ClientOptions>): Client {
+    return new Client({ url: `http://127.0.0.1:${this.port}`, retries: 0, ...options })
   }
 
   admin(path: string, method = 'GET', body = ''): Promise<HttpAnswer> {
