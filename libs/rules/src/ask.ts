@@ -90,7 +90,11 @@ export class PlainAsker implements Ask {
     // UTF-8 takes at most three bytes for each UTF-16 unit.
     const most = begin + 3 * text.length + 4
     if (most > this.bytes.length) this.grow(most)
-    this.written = encoder.encodeInto(text, this.bytes.subarray(begin)).written
+    const { bytes } = this
+    let i = 0
+    // Most texts are short and ASCII: the encoder would cost ten times as much for those.
+    for (let c; i < text.length && (c = text.charCodeAt(i)) < 128; i++) bytes[begin + i] = c
+    this.written = i === text.length ? i : encoder.encodeInto(text, bytes.subarray(begin)).written
     this.end = (begin + this.written + 3) & ~3
     return begin
   }
