@@ -101,7 +101,8 @@ test('rules that come by name alone decide as those that know every version', ()
 
 /** A tenth of `TEST_CASES`, for each goes through sockets twice: 10^5 in CI, 10^6 by TEST_CASES=1e7. */
 const cases = Number(process.env['TEST_CASES'] ?? 100_000) / 10
-const casesOfRules = 2500
+/** Few, so that every way to be refused comes up whatever the seed: of four sets of rules, one seed in thirty had none. */
+const casesOfRules = 1000
 
 test(`it decides as the server does, by any rules: ${cases} requests`, async () => {
   const repository = join(folder, 'random')
