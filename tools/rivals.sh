@@ -43,7 +43,7 @@ install() {
   cmp -s "$requirements/$1.txt" "$environment/complete" && return
   rm -rf "$environment"
   "$python" -m venv "$environment" &&
-    "$environment/bin/pip" install --quiet --disable-pip-version-check -r "$requirements/$1.txt" &&
+    "$environment/bin/pip" install --quiet --disable-pip-version-check --retries 10 --timeout 60 -r "$requirements/$1.txt" &&
     cp "$requirements/$1.txt" "$environment/complete"
 }
 

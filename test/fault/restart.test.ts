@@ -141,7 +141,8 @@ test('a lane whose successor is not ready goes on', async () => {
   // And when it is well again, it is replaced.
   writeFileSync(join(version, 'workflow.ts'), source(''))
   const [again, twice] = await Promise.all([served.admin('POST', '/v1/restart'), served.admin('POST', '/v1/restart')])
-  expect([again!.status, twice!.status]).toEqual([200, 409])
+  // Two connections: either may be the first.
+  expect([again!.status, twice!.status].sort()).toEqual([200, 409])
   expect(await pids(served)).not.toEqual(before)
 })
 
