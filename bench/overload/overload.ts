@@ -24,6 +24,10 @@ export interface Loaded extends PhaseResult {
   readonly ms: number
   /** CPU of the server, all processes and threads, microseconds. */
   readonly cpuUs: number
+  /** CPU of the load, microseconds. */
+  readonly loadCpuUs: number
+  /** Rows of a batch, in the mean. */
+  readonly batchRows: number
 }
 
 export interface OverloadResult {
@@ -31,7 +35,9 @@ export interface OverloadResult {
   readonly capacity: number
   readonly deadlineMs: number
   readonly loads: readonly Loaded[]
-  /** After the last load, at half of what the server can do: ms until all that came in a tenth of a second was good. */
+  /** After the last load, at half of what the server can do. */
+  readonly after: Loaded
+  /** From its begin: ms until all that was interactive and came in a tenth of a second was good. */
   readonly recoveryMs: number | null
   /** CPU of the server for a request that it answers and for one that it refuses, microseconds. */
   readonly servedUs: number
@@ -46,8 +52,8 @@ export const overload: Suite = {
     const results = await benchOverload(options)
     const { capacity, recoveryMs, servedUs, refusedUs } = results
     const text =
-      `${overloadTable(results)}\n\na closed loop gets ${figure(capacity)} requests/s; well again ${recoveryMs} ms after the last ` +
-      `load; a refusal costs ${figure(refusedUs)} us of CPU, a request that is answered ${figure(servedUs)}`
+      `${overloadTable(results)}\n\na closed loop gets ${figure(capacity)} requests/s; interactive requests are well again ` +
+      `${recoveryMs} ms after the last load; a refusal costs ${figure(refusedUs)} us of CPU, a request that is answered ${figure(servedUs)}`
     return { results, text, plots: [{ name: 'goodput', plot: overloadPlot(results) }] }
   },
 }
@@ -68,16 +74,18 @@ function benchOverload({ smoke, quick, say }: Options): Promise<OverloadResult> 
       const closed = { transport: 'websocket', sockets: 8, inFlight: 128, traffic } as const
       const { perSecond: capacity, cpuUs: servedUs } = await measure(server, closed, { warmMsMax: ms, measureMs: ms })
       say(`a closed loop gets ${figure(capacity)} requests/s, ${figure(servedUs)} us of CPU each`)
-      const phases = [...factors, 0.5].map((factor) => ({ perSecond: factor * capacity, ms }))
-      const runs = await load(server, phases)
-      const loads = factors.map((factor, p) => ({ factor, ...phases[p]!, ...runs[p]! }))
+      // The first is not counted: what a server predicts after a closed loop is what that made of it.
+      const phases = [0.5, ...factors, 0.5].map((factor) => ({ factor, perSecond: factor * capacity, ms }))
+      const all = (await load(server, phases)).map((run, p) => ({ ...phases[p]!, ...run }))
+      const loads = all.slice(1, -1)
       for (const one of loads) say(describe(one))
       const [, , twice, thrice] = loads as [Loaded, Loaded, Loaded, Loaded]
       return {
         capacity,
         deadlineMs,
         loads,
-        recoveryMs: runs.at(-1)!.wellAfterMs,
+        after: all.at(-1)!,
+        recoveryMs: all.at(-1)!.wellAfterMs,
         servedUs,
         // What differs between two loads of which the server answers about as much.
         refusedUs:
@@ -95,7 +103,7 @@ function goodput({ interactive, bulk, ms }: Loaded): number {
   return ((interactive.good + bulk.good) / ms) * 1000
 }
 
-function overloadTable({ loads }: OverloadResult): string {
+function overloadTable({ loads, after }: OverloadResult): string {
   const share = (part: number, whole: number): string => `${figure((100 * part) / whole)} %`
   return table([
     [
@@ -106,18 +114,24 @@ function overloadTable({ loads }: OverloadResult): string {
       'bulk good',
       'late',
       'refused',
+      'rows a batch',
+      'server CPUs',
+      'load CPUs',
       'p50 ms',
       'p99 ms',
       'lag p99 ms',
     ],
-    ...loads.map((one) => [
-      `${one.factor} x`,
+    ...[...loads, after].map((one) => [
+      one === after ? `${one.factor} x after that` : `${one.factor} x`,
       one.perSecond,
       goodput(one),
       share(one.interactive.good, one.interactive.due),
       share(one.bulk.good, one.bulk.due),
       one.interactive.late + one.bulk.late,
       refused(one),
+      one.batchRows,
+      one.cpuUs / (1000 * one.ms),
+      one.loadCpuUs / (1000 * one.ms),
       one.interactive.p50Ms,
       one.interactive.p99Ms,
       one.lagP99Ms,
@@ -159,8 +173,33 @@ function refused({ interactive, bulk }: PhaseResult): number {
   return interactive.due + bulk.due - served({ interactive, bulk } as PhaseResult)
 }
 
+/** What the server did until now. */
+interface Seen {
+  readonly cpuUs: number
+  readonly loadCpuUs: number
+  readonly rows: number
+  readonly batches: number
+}
+
+async function look(server: ServerProcess, load: number): Promise<Seen> {
+  const cpu = { cpuUs: cpuUs(server.pid), loadCpuUs: cpuUs(load) }
+  const { rows, batches } = await server.batches()
+  return { ...cpu, rows, batches }
+}
+
+function between(before: Seen, after: Seen): Pick<Loaded, 'cpuUs' | 'loadCpuUs' | 'batchRows'> {
+  return {
+    cpuUs: after.cpuUs - before.cpuUs,
+    loadCpuUs: after.loadCpuUs - before.loadCpuUs,
+    batchRows: (after.rows - before.rows) / (after.batches - before.batches),
+  }
+}
+
 /** The phases one after the other, with the CPU that the server used in each. */
-async function load(server: ServerProcess, phases: readonly Phase[]): Promise<(PhaseResult & { cpuUs: number })[]> {
+async function load(
+  server: ServerProcess,
+  phases: readonly Phase[],
+): Promise<(PhaseResult & ReturnType<typeof between>)[]> {
   const options: OpenLoadOptions = {
     port: server.port,
     sockets: 8,
@@ -170,18 +209,19 @@ async function load(server: ServerProcess, phases: readonly Phase[]): Promise<(P
     phases,
   }
   const child = fork(join(__dirname, 'open-load-process.js'), { execArgv: [] })
-  const cpu: number[] = []
+  const seen: Promise<Seen>[] = []
   try {
     const results = await new Promise<PhaseResult[]>((resolve, reject) => {
       child.on('message', (message: { phase?: number; results?: PhaseResult[]; error?: string }) => {
-        if (message.phase !== undefined) cpu.push(cpuUs(server.pid))
+        if (message.phase !== undefined) seen.push(look(server, child.pid!))
         else if (message.results !== undefined) resolve(message.results)
         else reject(new Error(message.error))
       })
       child.once('exit', (code) => reject(new Error(`the load ended with ${code}`)))
       child.send(options)
     })
-    return results.map((result, p) => ({ ...result, cpuUs: cpu[p + 1]! - cpu[p]! }))
+    const looks = await Promise.all(seen)
+    return results.map((result, p) => ({ ...result, ...between(looks[p]!, looks[p + 1]!) }))
   } finally {
     child.disconnect()
   }
