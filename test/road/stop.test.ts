@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ScoreError, type Client } from '@millrace/client'
 import type { RulesFile } from '@millrace/rules'
+import type { ShadowReport } from '@millrace/server'
 import { readMetrics } from '../support/metrics'
 import { serve, stopServed, until, type Served } from '../support/served'
 
@@ -14,12 +15,13 @@ let folders = 0
 afterEach(stopServed)
 afterAll(() => rmSync(root, { recursive: true }))
 
-/** Versions of `price`: 1 is good, 2 fails, 3 is slow, 4 takes other inputs. */
+/** Versions of `price`: 1 is good, 2 fails, 3 is slow, 4 takes other inputs, 5 says half more. */
 const bodies = [
   'outputs.y.set(inputs.x)',
   "throw new Error('as it was made to')",
   'outputs.y.set(inputs.x) }, async preprocess() { await new Promise((resolve) => setTimeout(resolve, 50))',
   'outputs.y.set(inputs.x)',
+  'outputs.y.set(inputs.x.map((x) => x + 0.5))',
 ]
 
 function repository(rules: RulesFile): string {
@@ -79,10 +81,10 @@ async function askUntil(client: Client, holds: () => Promise<boolean>, objective
   return tally
 }
 
-async function admin(served: Served, method: string, path: string, body?: object): Promise<never> {
+async function admin<T = never>(served: Served, method: string, path: string, body?: object): Promise<T> {
   const answer = await served.admin(method, path, body === undefined ? undefined : JSON.stringify(body))
   expect([answer.status, answer.body.toString('utf8')]).toEqual([200, expect.anything()])
-  return JSON.parse(answer.body.toString('utf8')) as never
+  return JSON.parse(answer.body.toString('utf8')) as T
 }
 
 interface Entry {
@@ -181,6 +183,47 @@ test('one that takes too long, and one that refuses what the default takes', asy
   expect([...refused.other.keys()]).toEqual(['4 next INVALID_ARGUMENT'])
   expect((await current(served)).note).toMatch(
     /answers were refused in 60 s, 1 of them: more than refusal_rate_max 0\.9/,
+  )
+}, 60_000)
+
+test('one that answers otherwise than the default, as a shadow finds', async () => {
+  const differing = (stop: Canary['stop'], tolerance: number): RulesFile => ({
+    ...canary(5, { requests_min: 50, ...stop }),
+    shadows: [
+      { id: 'back', objectives: ['price'], workflow: 'price@1', answered_by: ['next'], percent: 100, tolerance },
+    ],
+  })
+  const served = await serve({}, repository(differing({ difference_max: 1, difference_rate_max: 0 }, 0.6)))
+  const client = served.client({ sockets: 4 })
+  const compared = async (): Promise<number> => {
+    const { shadows } = await admin<{ shadows: ShadowReport[] }>(served, 'GET', '/v1/shadows')
+    return shadows[0]!.copies.compared
+  }
+  // Within its limits.
+  await askUntil(client, async () => (await compared()) >= 200)
+  expect(await current(served)).toMatchObject({ version: 1 })
+
+  await admin(served, 'POST', '/v1/rules', { rules: differing({ difference_max: 0.25 }, 0.6) })
+  const tally = await askUntil(client, versionIs(served, 3))
+  expect(tally.other.size).toBe(0)
+  const entry = await current(served)
+  const why =
+    /^of price, values of y differ from those of the default by 0\.5 on average in \d+ requests of 60 s that shadow back compared: more than difference_max 0\.25$/
+  expect(entry).toMatchObject({ origin: 'stop', author: 'millrace' })
+  expect(entry.canaries[0]!.stopped!.why).toMatch(why)
+  expect(entry.note).toBe(`canary next taken off: ${entry.canaries[0]!.stopped!.why}`)
+  const explained = await admin(served, 'POST', '/v1/explain', { objective: 'price', subject: 'account-1' })
+  expect(explained).toMatchObject({
+    decision: { rule: 'default', version: 1 },
+    rules: expect.arrayContaining([
+      expect.objectContaining({ rule: 'next', matched: false, reason: expect.stringContaining('0.25') as string }),
+    ]) as object,
+  })
+
+  await admin(served, 'POST', '/v1/rules', { rules: differing({ difference_rate_max: 0.9 }, 0.4) })
+  await askUntil(client, versionIs(served, 5))
+  expect((await current(served)).note).toMatch(
+    /(\d+) of \1 values of y differ .*, 1 of them, .*difference_rate_max 0\.9$/,
   )
 }, 60_000)
 

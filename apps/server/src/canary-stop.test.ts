@@ -1,5 +1,5 @@
 import { Buckets, seededRandom } from '@millrace/base'
-import { judge, StopWatch, type Answered, type StopLimits } from './canary-stop'
+import { judge, StopWatch, type Answered, type Differed, type StopLimits } from './canary-stop'
 import { ratioBoundsUs } from './mapping'
 
 const seed = Number(process.env['TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
@@ -109,4 +109,46 @@ test('a default that hardly answers is nothing to be slower than', () => {
   const stop = limits({ p99_ratio_max: 2, requests_min: 100 })
   expect(judge(stop, slow, other)).toBeNull()
   expect(judge(stop, slow, { ...other, answers: 100 })?.why).toMatch(/^its p99 of .* ms is .* times the .* ms of the/)
+})
+
+function differed(some: Partial<Differed['outputs'][string]>, requests = 100): Differed {
+  return { shadow: 'back', requests, outputs: { x: nothing, y: { ...nothing, values: 400, ...some } } }
+}
+const nothing = { values: 0, beyond: 0, infinite: 0, sum: 0 }
+
+test.each<[string, Partial<StopLimits>, Differed, RegExp | null]>([
+  ['a mean at the limit', { difference_max: 0.5 }, differed({ sum: 200 }), null],
+  [
+    'a mean over it',
+    { difference_max: 0.5 },
+    differed({ sum: 220 }),
+    /^values of y differ from those of the default by 0.55 on average in 100 requests of 60 s that shadow back compared: .* 0.5$/,
+  ],
+  ['none allowed', { difference_max: 0 }, differed({ sum: 1e-9 }), /more than difference_max 0$/],
+  ['none there', { difference_max: 0, difference_rate_max: 0 }, differed({}), null],
+  ['no number on one side', { difference_max: 9 }, differed({ infinite: 1, beyond: 1 }), /^1 of 400 values of y are a/],
+  ['a share at the limit', { difference_rate_max: 0.25 }, differed({ beyond: 100, sum: 1e9 }), null],
+  ['a share over it', { difference_rate_max: 0.25 }, differed({ beyond: 101 }), /^101 of 400 values .*_rate_max 0.25$/],
+  ['too few requests', { difference_max: 0, requests_min: 101 }, differed({ sum: 400 }), null],
+  ['as many as there must be', { difference_max: 0, requests_min: 101 }, differed({ sum: 400 }, 101), /difference_max/],
+  ['differences that nobody limits', { error_rate_max: 0 }, differed({ sum: 400, beyond: 400, infinite: 9 }), null],
+])('differences: %s', (_, some, one, why) => {
+  const verdict = judge(limits(some), none, none, [{ ...one, outputs: {} }, one])
+  if (why === null) expect(verdict).toBeNull()
+  else expect(verdict?.why).toMatch(why)
+})
+
+test('what differed before it was looked at, and before the window, is no reason', () => {
+  const watch = new StopWatch(limits({ difference_max: 0.5, requests_min: 10, window_s: 10 }))
+  const observe = (ms: number, requests: number, sum: number): number | undefined =>
+    watch.observe(ms, none, none, [differed({ values: 4 * requests, sum }, requests)])?.figure
+  expect(observe(0, 1000, 1e6)).toBeUndefined()
+  expect(observe(1_000, 1009, 1e6 + 36)).toBeUndefined()
+  expect(observe(2_000, 1010, 1e6 + 40)).toBe(1)
+  // Nothing differs from here on.
+  expect(observe(9_000, 1020, 1e6 + 40)).toBeUndefined()
+  expect(observe(13_000, 1030, 1e6 + 40)).toBeUndefined()
+  // A shadow that comes later has no before.
+  const late = { ...differed({ sum: 400 }), shadow: 'late' }
+  expect(watch.observe(14_000, none, none, [late])?.why).toContain('shadow late')
 })

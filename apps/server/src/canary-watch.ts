@@ -1,6 +1,6 @@
-import { parseRules, runningCanaries, type Rules } from '@millrace/rules'
+import { comparingShadows, parseRules, runningCanaries, type Canary, type Rules, type Shadow } from '@millrace/rules'
 import { codeTable } from '@millrace/wire'
-import { StopWatch, type Answered } from './canary-stop'
+import { StopWatch, type Answered, type Differed } from './canary-stop'
 import type { NumberedRules } from './lane-messages'
 import type { Retired } from './retired'
 
@@ -22,7 +22,7 @@ const faults: ReadonlyMap<string, Fault> = new Map(
 
 /** Looks at what the canaries of the rules in force answered, and says which are to be taken off. */
 export class CanaryWatch {
-  /** By what is compared: a canary or a default that is changed is looked at anew. */
+  /** By what is compared: a canary, a default or a tolerance that is changed is looked at anew. */
   private watches = new Map<string, StopWatch>()
   private read: { readonly version: number; readonly rules: Rules } | null = null
 
@@ -37,18 +37,27 @@ export class CanaryWatch {
     const stops: CanaryStop[] = []
     const watches = new Map<string, StopWatch>()
     const watched = runningCanaries(rules).filter(({ stop }) => stop !== undefined)
-    const answered = watched.length > 0 ? byRule(counted()) : null
-    for (const { id, objectives, workflow, stop } of watched)
-      for (const objective of objectives) {
-        const other = rules.objectives[objective]!.default
-        const key = JSON.stringify([objective, id, workflow, other, stop])
-        const watch = this.watches.get(key) ?? new StopWatch(stop!)
-        watches.set(key, watch)
-        const canary = answered!(objective, workflow, id)
-        const verdict = watch.observe(nowMs, canary, answered!(objective, other, 'default'))
-        if (verdict === null) continue
-        stops.push({ canary: id, why: `of ${objective}, ${verdict.why}` })
-      }
+    if (watched.length > 0) {
+      const sums = counted()
+      const [answered, differedFrom] = [byRule(sums), byShadow(sums)]
+      for (const canary of watched)
+        for (const objective of canary.objectives) {
+          const { id, workflow, stop } = canary
+          const other = rules.objectives[objective]!.default
+          const shadows = comparingShadows(rules, canary, objective)
+          const compared = shadows.map((shadow) => [shadow.id, shadow.tolerance])
+          const key = JSON.stringify([objective, id, workflow, other, stop, compared])
+          const watch = this.watches.get(key) ?? new StopWatch(stop!)
+          watches.set(key, watch)
+          const verdict = watch.observe(
+            nowMs,
+            answered(objective, workflow, id),
+            answered(objective, other, 'default'),
+            shadows.map((shadow) => differedFrom(objective, canary, shadow)),
+          )
+          if (verdict !== null) stops.push({ canary: id, why: `of ${objective}, ${verdict.why}` })
+        }
+    }
     this.watches = watches
     return stops
   }
@@ -77,5 +86,21 @@ function byRule({ requests, ruleLatencies }: Retired): Answers {
     const key = keyOf(objective, workflow, rule)
     const { answers = 0, failed = 0, refused = 0 } = sums.get(key) ?? {}
     return { answers, failed, refused, latency: latencies.get(key) ?? null }
+  }
+}
+
+type Differences = (objective: string, canary: Canary, shadow: Shadow) => Differed
+
+function byShadow({ shadows }: Retired): Differences {
+  const keyOf = (...labels: readonly string[]): string => JSON.stringify(labels)
+  const sums = new Map(
+    [...shadows.values()].map((sum) => [
+      keyOf(sum.objective, sum.shadow, `${sum.workflow}@${sum.version}`, sum.primary, sum.rule),
+      sum,
+    ]),
+  )
+  return (objective, canary, shadow) => {
+    const sum = sums.get(keyOf(objective, shadow.id, shadow.workflow, canary.workflow, canary.id))
+    return { shadow: shadow.id, requests: sum?.outcomes.compared ?? 0, outputs: sum?.outputs ?? {} }
   }
 }

@@ -4,7 +4,7 @@ import { compileRules, parseRules, RulesError, runningCanaries, versionsNamed, t
 import type { Repository } from '@millrace/workflow'
 import type { CanaryStop } from './canary-watch'
 import type { Log } from './log'
-import { checkedRules, repositoryRules } from './repository-rules'
+import { repositoryRules } from './repository-rules'
 import { RulesStore, type RulesVersion } from './rules-store'
 
 /** A workflow version. */
@@ -139,7 +139,7 @@ export class Publisher {
    */
   stop(lanes: Lanes, stops: readonly CanaryStop[]): Promise<RulesVersion | null> {
     return this.after(() => {
-      const rules = checkedRules(this.now.rules)
+      const rules = parseRules(this.now.rules)
       const whys = new Map<string, string>()
       for (const { canary, why } of stops) whys.set(canary, whys.has(canary) ? `${whys.get(canary)}; ${why}` : why)
       const running = runningCanaries(rules).filter(({ id }) => whys.has(id))
@@ -241,7 +241,7 @@ export function namedBy(rules: RulesFile): Named[] {
 function checked(json: unknown, lanes: Lanes): RulesFile {
   try {
     const known = lanes.known()
-    const rules = checkedRules(json, known)
+    const rules = parseRules(json, known)
     compileRules(rules, known, 1)
     return rules
   } catch (error) {

@@ -26,7 +26,7 @@ export async function repositoryRules(
     throw new Error(`${repository.rules}: ${messageOf(error)}`, { cause: error })
   }
   try {
-    return checkedRules(json, versions)
+    return parseRules(json, versions)
   } catch (error) {
     if (error instanceof RulesError) throw new Error(`${repository.rules}: ${error.message}`, { cause: error })
     throw error
@@ -38,25 +38,4 @@ export interface RepositoryRulesOptions {
   readonly before?: RulesFile
   /** Those that a rules file may name; any unless given: of a server, they may still come. */
   readonly versions?: readonly NamedVersion[]
-}
-
-/**
- * Rules that this release applies in full; throws a RulesError with everything that is wrong.
- *
- * @param versions those that rules may name; any unless given
- */
-export function checkedRules(json: unknown, versions?: readonly NamedVersion[]): Rules {
-  const rules = parseRules(json, versions)
-  const early = notYet(rules)
-  if (early.length > 0) throw new RulesError(early)
-  return rules
-}
-
-/** What the language has and servers of this release do not do: refused rather than passed over. */
-function notYet(rules: Rules): string[] {
-  return (rules.canaries ?? []).flatMap(({ stop }, i) =>
-    (['difference_max', 'difference_rate_max'] as const)
-      .filter((limit) => stop?.[limit] !== undefined)
-      .map((limit) => `$.canaries[${i}].stop.${limit}: this release does not apply it yet`),
-  )
 }

@@ -3,6 +3,13 @@ import { parseRules, RulesError } from './index'
 const cell = (name: string, weight = 1): object => ({ name, weight, workflow: 'price@1' })
 const experiment = (fields: object = {}): object => ({ id: 'e', objectives: ['price'], cells: [cell('a')], ...fields })
 const canary = (fields: object = {}): object => ({ id: 'c', objectives: ['price'], workflow: 'price@1', ...fields })
+const shadow = (fields: object): object => ({
+  id: 's',
+  objectives: ['price'],
+  workflow: 'price@1',
+  percent: 5,
+  ...fields,
+})
 const condition = (when: object, fields: object = {}): object => ({
   conditions: [{ id: 'k', objectives: ['price'], when, workflow: 'price@1', ...fields }],
 })
@@ -137,6 +144,25 @@ test.each<[string, object, RegExp]>([
     'a stop without a limit',
     { canaries: [canary({ percent: 5, stop: {} })] },
     /^\$\.canaries\[0\]\.stop: has no limit: give/,
+  ],
+  [
+    'a stop by difference that no shadow finds',
+    { canaries: [canary({ workflow: 'price@2', percent: 5, stop: { difference_max: 1 } })] },
+    /^\$\.canaries\[0\]\.stop\.difference_max: of price, no shadow has price@1 answer .*"answered_by":\["c"\]/,
+  ],
+  [
+    'a stop by difference whose shadow copies the wrong way',
+    {
+      canaries: [canary({ workflow: 'price@2', percent: 5, stop: { difference_rate_max: 0 } })],
+      shadows: [shadow({ workflow: 'price@2' })],
+    },
+    /^\$\.canaries\[0\]\.stop\.difference_rate_max: of price, no shadow/,
+  ],
+  ['a shadow of what answers', { shadows: [shadow({})] }, /^\$\.shadows\[0\]: copies nothing of price: price@1/],
+  [
+    'a shadow of a rule that answers nothing',
+    { shadows: [shadow({ workflow: 'price@2', answered_by: ['default', 'x'] })] },
+    /^\$\.shadows\[0\]\.answered_by\[1\]: no rule x answers/,
   ],
   [
     'an override of nothing',

@@ -9,6 +9,7 @@ import {
   advance,
   explain,
   lookUp,
+  lookUpShadows,
   parseRules,
   PlainAsker,
   rulesOf,
@@ -32,11 +33,15 @@ const examples = text
   .slice(1)
   .map((part) => {
     const [json, after] = part.split('\n```\n') as [string, string]
-    const rows = [...after.matchAll(/^\| `(\{ "objective".*?\})`\s*\| (.*?)\s*\| (.*?)\s*\| (.*?)\s*\|$/gm)]
+    const rows = [
+      ...after.matchAll(/^\| `(\{ "objective".*?\})`\s*\| (.*?)\s*\| (.*?)\s*\| (.*?)\s*\|(?: (.*?)\s*\|)?$/gm),
+    ]
     return { rules: JSON.parse(json) as unknown, rows }
   })
 
 const asker = new PlainAsker()
+const labelOf = (route: { workflow: string; version: number } | undefined): string | null =>
+  route === undefined ? null : `${route.workflow}@${route.version}`
 
 test.each(examples)('example %# decides as the page says', ({ rules: file, rows }) => {
   const rules = parseRules(file)
@@ -45,7 +50,9 @@ test.each(examples)('example %# decides as the page says', ({ rules: file, rows 
   )
   const versions = [...named].map((one) => ({ name: one.split('@')[0]!, version: Number(one.split('@')[1]) }))
   const table = compileRules(rules, versions, 1)
-  for (const [, json, workflow, rule, cell] of rows) {
+  const shadows = new Int32Array(table.shadows.length)
+  expect(rows).not.toEqual([])
+  for (const [, json, workflow, rule, cell, copy = ''] of rows) {
     const { objective, subject = null, context = {}, override = null, at } = JSON.parse(json!) as Asked
     const nowMs = at === undefined ? Date.now() : Date.parse(at)
     const plain = (value: string): string | null => (value === '' ? null : value.replaceAll('`', ''))
@@ -53,8 +60,13 @@ test.each(examples)('example %# decides as the page says', ({ rules: file, rows 
       workflow === 'nobody' ? null : { workflow: plain(workflow!), rule: plain(rule!), cell: plain(cell!) }
     expect([json, explain(rules, { objective, subject, context, override, nowMs }).decision]).toEqual([json, expected])
     advance(table, nowMs)
-    const route = table.routes[lookUp(table, asker.set(objective, subject, context, override))]
-    expect(route === undefined ? null : `${route.workflow}@${route.version}`).toBe(expected?.workflow ?? null)
+    const index = lookUp(table, asker.set(objective, subject, context, override))
+    const route = table.routes[index]
+    expect(labelOf(route)).toBe(expected?.workflow ?? null)
+    // The first draw is in every share.
+    const copies = route === undefined ? 0 : lookUpShadows(table, asker, index, 0, shadows)
+    const copied = Array.from(shadows.subarray(0, copies), (s) => labelOf(table.shadows[s]))
+    expect([json, copied]).toEqual([json, copy === '' ? [] : [plain(copy)]])
   }
 })
 
