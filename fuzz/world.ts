@@ -63,7 +63,7 @@ export class World {
     const numbered = { version: 1, rules: rules as never }
     const routed = versions.compile(parseRules(rules), 1)
     const road = new Road({ config, arena, versions, routed, pools })
-    const door = new RoadDoor(road, new RulesFeed(numbered), config.requestBytesMax)
+    const door = new RoadDoor(road, new RulesFeed(numbered), config)
     return new World(door, signatures as Signatures, road, arena)
   }
 

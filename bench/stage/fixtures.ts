@@ -5,7 +5,7 @@ import { Arena, type Signature } from '@millrace/base'
 import { BatchQueue } from '@millrace/batch'
 import { Decider } from '@millrace/client'
 import { compileRules, parseRules, PlainAsker, type Ask, type Rules, type RulesFile, type Table } from '@millrace/rules'
-import { encodeRequest, type ReplyMessage } from '@millrace/wire'
+import { encodeRequest, type ReplyMessage, type RequestMessage } from '@millrace/wire'
 import { hashOf } from '../objective-hash'
 
 /** The workflow of the benches: 64 floats in, one score out. */
@@ -39,11 +39,15 @@ export function queueOf(): BatchQueue {
 }
 
 /** As the road reads it: at the begin of a buffer of its own. */
-export function message(objective = 'mlp-64', decision?: Uint8Array): Uint8Array<ArrayBuffer> {
+export function message(
+  objective = 'mlp-64',
+  decision?: Uint8Array,
+  context?: RequestMessage['context'],
+): Uint8Array<ArrayBuffer> {
   const features = Float32Array.from({ length: 64 }, (_, i) => i / 64)
   const inputs = [{ name: 'features', dtype: 'f32', shape: [1, 64], data: new Uint8Array(features.buffer) }] as const
   return new Uint8Array(
-    encodeRequest({ id: 7n, objectiveHash: hashOf(objective), subject: 'account-42', decision, inputs }),
+    encodeRequest({ id: 7n, objectiveHash: hashOf(objective), subject: 'account-42', decision, context, inputs }),
   )
 }
 

@@ -2,13 +2,21 @@ import { strict as assert } from 'node:assert'
 import { systemClock } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
 import { readConfig } from '@millrace/server'
-import { anybody, Road, Versions, type Caller, type RoadPool } from '@millrace/server/in-process'
+import type { Rules } from '@millrace/rules'
+import {
+  anybody,
+  Road,
+  Versions,
+  type Caller,
+  type Party,
+  type Principal,
+  type RoadPool,
+} from '@millrace/server/in-process'
 import type { RunTask } from '@millrace/worker'
 import { arena, signature } from './fixtures'
 
 const batchRequests = 256
-const party = { who: anybody, inFlight: 0 }
-const oneObjective = { objectives: { 'mlp-64': { default: 'mlp-64@1' } } }
+export const oneObjective: Rules = { objectives: { 'mlp-64': { default: 'mlp-64@1' } } }
 
 /**
  * The front thread's road without sockets and without a worker: batches come back as they went. What it costs is
@@ -20,17 +28,22 @@ export class InProcessRoad {
   private served = 0
   private done: () => void = () => undefined
   private deferred: (() => void)[] = []
-  private readonly caller: Caller = {
-    party,
-    closed: false,
-    reply: (message, _item, code) => {
-      assert(code === 0)
-      this.replies += message.length > 0 ? 1 : 0
-    },
-    cork: (send) => send(),
-  }
+  private readonly party: Party
+  private readonly caller: Caller
 
-  constructor() {
+  /** @param who asks, by these rules */
+  constructor(who: Principal = anybody, rules = oneObjective) {
+    const party = { who, inFlight: 0 }
+    this.party = party
+    this.caller = {
+      party,
+      closed: false,
+      reply: (message, _item, code) => {
+        assert(code === 0)
+        this.replies += message.length > 0 ? 1 : 0
+      },
+      cork: (send) => send(),
+    }
     // Those that came before a step is measured wait for those that come then.
     const env = { MILLRACE_DECISION_KEY: 'k'.repeat(44), MILLRACE_DEADLINE_MS_DEFAULT: '3600000' }
     const config = readConfig(env, { repository: 'none' })
@@ -62,7 +75,7 @@ export class InProcessRoad {
       config,
       arena,
       versions,
-      routed: versions.compile(oneObjective, 1),
+      routed: versions.compile(rules, 1),
       clock: { ...systemClock, defer: (turn) => void this.deferred.push(turn) },
       pools,
     })
@@ -72,6 +85,7 @@ export class InProcessRoad {
   /** Decides only; the reply holds until the next one. */
   resolve(message: Uint8Array<ArrayBuffer>): Uint8Array {
     let reply!: Uint8Array
+    const { party } = this
     const caller: Caller = { party, closed: false, reply: (one) => void (reply = one), cork: (send) => send() }
     this.road.serve(caller, 0, message.buffer, 0, message.length, true)
     return reply

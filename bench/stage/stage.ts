@@ -3,6 +3,7 @@ import Benchmark from 'benchmark'
 import { admit } from '@millrace/batch'
 import type { Decider } from '@millrace/client'
 import { lookUp } from '@millrace/rules'
+import { principal } from '@millrace/server/in-process'
 import {
   copyInputs,
   decodeReply,
@@ -28,7 +29,7 @@ import {
   tableOf,
   tableOfTen,
 } from './fixtures'
-import { InProcessRoad } from './in-process-road'
+import { InProcessRoad, oneObjective } from './in-process-road'
 
 export interface StageResult {
   readonly name: string
@@ -58,6 +59,17 @@ function steps(decider: Decider): Step[] {
   const large = tableOf(10_000, true)
   const queue = queueOf()
   const road = new InProcessRoad()
+  const shop = principal('shop', 0)
+  const known = new InProcessRoad(shop)
+  const limited = new InProcessRoad(shop, {
+    ...oneObjective,
+    limits: [
+      { id: 'rate', tenant: '*', requests_per_second: 1e9, burst: 1e9 },
+      { id: 'at once', tenant: 'shop', requests_in_flight: 1e6 },
+      { id: 'all', objectives: ['mlp-64'], requests_in_flight: 1e6 },
+    ],
+  })
+  const named = message('mlp-64', undefined, { tenant: 'shop' })
   const { resolved } = decodeReply(road.resolve(request))
   const decided = message('mlp-64', resolved!.decision!)
   assert(verifyRequest(buffer, 0, request.length, view))
@@ -121,7 +133,10 @@ function steps(decider: Decider): Step[] {
       expected: encodeReply(scored).length,
     },
     { name: 'the whole road, 256 requests a batch, for each', run: () => road.serveOne(request), expected: 256 },
-    { name: 'the same, each with a signed decision', run: () => road.serveOne(decided), expected: 256 },
+    { name: 'the same, from a tenant that showed its key', run: () => known.serveOne(request), expected: 256 },
+    { name: 'the same, with its name in each request', run: () => known.serveOne(named), expected: 256 },
+    { name: 'the same, and three limits of the rules', run: () => limited.serveOne(named), expected: 256 },
+    { name: 'the whole road, each with a signed decision', run: () => road.serveOne(decided), expected: 256 },
     {
       name: 'resolve: decide, sign, reply',
       run: () => road.resolve(request).length,

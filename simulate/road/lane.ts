@@ -97,7 +97,7 @@ export class SimulatedLane {
       clock,
       pools: this.roadPools,
     })
-    this.door = new RoadDoor(this.road, new RulesFeed({ version: 1, rules: file }), config.requestBytesMax)
+    this.door = new RoadDoor(this.road, new RulesFeed({ version: 1, rules: file }), config)
   }
 
   get idle(): boolean {

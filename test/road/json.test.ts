@@ -197,7 +197,10 @@ test('a list: each is answered on its own, in order, over HTTP and as text messa
 
 test('a list has its limit, over HTTP and as a text message', async () => {
   const list = `[${new Array<number>(10_001).fill(0).join()}]`
-  const refusal = { code: 'INVALID_ARGUMENT', message: '10001 requests in one list, at most 10000' }
+  const refusal = {
+    code: 'INVALID_ARGUMENT',
+    message: 'items: 10001 requests in one list, at most 10000 (MILLRACE_LIST_ITEMS_MAX)',
+  }
   const answer = await served.post('/v1/score', list)
   expect([answer.status, JSON.parse(answer.body.toString('utf8'))]).toEqual([400, refusal])
   const socket = await RawSocket.open(served.server.port)

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Client, ScoreError, ScoreRequest } from '@millrace/client'
@@ -274,3 +275,83 @@ test.each(['uws', 'node'])(
     })
   },
 )
+
+describe.each(['uws', 'node'])('bodies and connections that somebody leaves open, on %s', (transport) => {
+  const opened: Socket[] = []
+  const open = async (port: number): Promise<{ readonly socket: Socket; readonly said: () => string }> => {
+    const socket = connect(port, '127.0.0.1')
+    opened.push(socket)
+    let text = ''
+    socket.on('data', (bytes: Buffer) => (text += bytes.toString('latin1')))
+    // Reset, when it is refused.
+    socket.on('error', () => undefined)
+    await new Promise((resolve) => socket.once('connect', resolve))
+    return { socket, said: () => text }
+  }
+  afterEach(() => {
+    for (const socket of opened.splice(0)) socket.destroy()
+  })
+
+  test('of bodies that have arrived in part the largest is refused; the others go on', async () => {
+    const served = await serve({
+      MILLRACE_TRANSPORT: transport,
+      MILLRACE_REQUEST_BYTES_MAX: '1MiB',
+      MILLRACE_ARRIVING_BYTES_MAX: '1MiB',
+    })
+    const { port } = served.server
+    const body = JSON.stringify({ objective: 'slow', inputs: { ms: [0] } }).padEnd(400_000)
+    const head = `POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
+    for (let round = 0; round < 2; round++) {
+      const posts = await Promise.all([1, 2, 3].map(() => open(port)))
+      // The first has most.
+      for (const [i, { socket }] of posts.entries()) socket.write(head + body.slice(0, 390_000 - 5_000 * i))
+      await until('one is refused', () =>
+        Promise.resolve(posts.some(({ said }) => said().includes('MILLRACE_ARRIVING_BYTES_MAX')) || 'none is'),
+      )
+      const refused = posts.filter(({ said }) => said() !== '')
+      expect(refused.map(({ said }) => said().slice(0, 12))).toEqual(['HTTP/1.1 429'])
+      // Who is slow and no more is served, whoever else left.
+      for (const [i, { socket, said }] of posts.entries()) {
+        if (said() !== '') continue
+        socket.write(body.slice(390_000 - 5_000 * i))
+        await until('it is answered', () => Promise.resolve(said().startsWith('HTTP/1.1 200') || said()))
+      }
+    }
+  })
+
+  // uWebSockets.js does not say reliably when such a connection is gone.
+  if (transport === 'uws') return
+  test('connections that are no WebSockets; those that go make room', async () => {
+    const served = await serve({ MILLRACE_TRANSPORT: transport, MILLRACE_CONNECTIONS_MAX: '3' })
+    const { port } = served.server
+    const ask = (): Promise<string> => saying(served.client().score(slow(0)))
+    // WebSockets have a limit of their own.
+    const sockets = await Promise.all([1, 2, 3].map(() => RawSocket.open(port)))
+    for (let round = 0; round < 2; round++) {
+      const idle = await Promise.all([1, 2, 3].map(() => open(port)))
+      await until('three have been heard', async () => {
+        const fourth = await open(port)
+        return Promise.race([
+          new Promise<true>((resolve) => fourth.socket.once('close', () => resolve(true))),
+          new Promise<string>((resolve) => setTimeout(() => resolve('it stays'), 200)),
+        ]).finally(() => fourth.socket.destroy())
+      })
+      for (const { socket } of idle) socket.destroy()
+      await until('there is room', async () => (await ask()) === 'OK' || 'not yet')
+    }
+    await Promise.all(sockets.map((socket) => socket.close()))
+  })
+})
+
+test('requests of a list', async () => {
+  const served = await serve({ MILLRACE_LIST_ITEMS_MAX: '3' })
+  const list = (items: number): Uint8Array =>
+    encodeRequestList(Array.from({ length: items }, () => message('slow', { ms: Float32Array.of(0) })))
+  const type = { 'content-type': 'application/x-flatbuffers' }
+  expect((await http(served.server.port, 'POST', '/v1/score', list(3), type)).status).toBe(200)
+  const { status, body } = await http(served.server.port, 'POST', '/v1/score', list(4), type)
+  expect([status, body.toString('latin1')]).toEqual([
+    400,
+    expect.stringContaining('items: 4 requests in one list, at most 3 (MILLRACE_LIST_ITEMS_MAX)'),
+  ])
+})

@@ -1,5 +1,9 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { flatTopology, type Topology } from '@millrace/pool'
 import { ConfigError, describeConfig, readConfig } from './config'
+import { descriptorsAllowed } from './descriptors'
 import { memoryPlan, bytesOf } from './memory-plan'
 
 const topology = flatTopology([0, 1, 2, 3])
@@ -231,9 +235,26 @@ describe('memory', () => {
     )
   })
 
+  test('descriptors that connections may need are warned of', () => {
+    const warnings = (descriptors: number): string =>
+      readConfig(small, { ...defaults, memoryBytes: 2 ** 40, descriptors }).warnings.join()
+    expect(warnings(10_000 + 8_000 + 128)).toBe('')
+    expect(warnings(1024)).toMatch(/^MILLRACE_SOCKETS_MAX: .* 18128 descriptors may be needed, 1024 are allowed; lower/)
+    const file = join(mkdtempSync(join(tmpdir(), 'limits-')), 'limits')
+    writeFileSync(
+      file,
+      'Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n',
+    )
+    expect([descriptorsAllowed(file), descriptorsAllowed('/nowhere')]).toEqual([1024, Infinity])
+    expect(descriptorsAllowed()).toBeGreaterThan(0)
+  })
+
   test('every lane, and what each variable says', () => {
     const sum = (env: Record<string, string> = {}) => bytesOf(memoryPlan(read(2 ** 40, env)))
     expect(sum({ MILLRACE_UNREAD_BYTES_MAX: '256MiB' }) - sum()).toBe(128 * mib)
+    expect(sum({ MILLRACE_ARRIVING_BYTES_MAX: '256MiB' }) - sum()).toBe(128 * mib)
+    const asked = { MILLRACE_ALLOCATOR: 'http://127.0.0.1:9' }
+    expect(sum({ ...asked, MILLRACE_ALLOCATOR_WAITING_BYTES: '1MiB' }) - sum()).toBe(mib)
     expect(sum({ MILLRACE_ARENA_BYTES: '64MiB' }) - sum()).toBe(32 * mib)
     expect(sum({ MILLRACE_LANES: '2', MILLRACE_POOL_CPU_THREADS: '1' })).toBe(
       2 * sum({ MILLRACE_POOL_CPU_THREADS: '1' }),

@@ -3,6 +3,7 @@ import { shownLocation } from '@millrace/facts'
 import { flatTopology, formatDevice, seat, type Seating, type Topology, type Wishes } from '@millrace/pool'
 import { isLoopback } from './loopback'
 import { checkCuda, checkMemory, checkSeating, checkWebgpu, wishOf } from './pool-config'
+import { checkDescriptors, descriptorsAllowed } from './descriptors'
 import { checkMemoryPlan } from './memory-plan'
 import { checkTenants } from './tenants-file'
 import { checkTls } from './tls'
@@ -85,6 +86,12 @@ export interface Config {
   socketInFlightMax: number
   /** WebSockets that a lane has open. */
   socketsMax: number
+  /** Connections of a lane that are no WebSockets. */
+  connectionsMax: number
+  /** Bytes of bodies that have arrived in part, in a lane. */
+  arrivingBytesMax: number
+  /** Requests of a list. */
+  listItemsMax: number
   /** Bytes of what a request says beside its inputs. */
   contextBytesMax: number
   /** About how long one tenant makes others wait. */
@@ -135,6 +142,8 @@ export interface ConfigDefaults {
   topology?: Topology
   /** Memory that the arenas may take, bytes; else what this machine has left. */
   memoryBytes?: number
+  /** That a lane may have open; else what this process may. */
+  descriptors?: number
 }
 
 export class ConfigError extends Error {
@@ -250,6 +259,9 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
     requestsInFlightMax: num('REQUESTS_IN_FLIGHT_MAX'),
     socketInFlightMax: num('SOCKET_IN_FLIGHT_MAX'),
     socketsMax: num('SOCKETS_MAX'),
+    connectionsMax: num('CONNECTIONS_MAX'),
+    arrivingBytesMax: num('ARRIVING_BYTES_MAX'),
+    listItemsMax: num('LIST_ITEMS_MAX'),
     contextBytesMax: num('CONTEXT_BYTES_MAX'),
     fairWaitMs: num('FAIR_WAIT_MS'),
     unreadBytesMax: num('UNREAD_BYTES_MAX'),
@@ -278,6 +290,7 @@ export function readConfig(env: NodeJS.ProcessEnv, defaults: ConfigDefaults): Co
   // What control groups allow is known to it.
   const available = defaults.memoryBytes ?? process.availableMemory?.() ?? freemem()
   checkMemoryPlan(config, available, problems, warnings)
+  checkDescriptors(config, defaults.descriptors ?? descriptorsAllowed(), warnings)
   if (problems.length > 0) throw new ConfigError(problems)
   return config
 }
@@ -318,6 +331,10 @@ function checkRelations(config: Config, problems: string[]): void {
   need(
     config.requestBytesMax <= config.slabBytesMax,
     'MILLRACE_REQUEST_BYTES_MAX: must be at most MILLRACE_SLAB_BYTES_MAX',
+  )
+  need(
+    config.requestBytesMax <= config.arrivingBytesMax,
+    'MILLRACE_ARRIVING_BYTES_MAX: must be at least MILLRACE_REQUEST_BYTES_MAX',
   )
   need(
     config.port === 0 || config.port !== config.adminPort || config.host !== config.adminHost,

@@ -1,18 +1,17 @@
 import { Code, Refusal } from '@millrace/base'
 import { encodeReplyList, httpStatus, ListView, parseJson, verifyList } from '@millrace/wire'
 import type { Caller } from './caller'
+import type { Config } from './config'
 import { encodedRefusal, serveJson } from './json-twin'
 import { mayNot } from './identity'
 import { Right, type Party } from './principal'
+import { tooManyItems } from './refusals'
 import type { Road } from './road'
 import type { RulesFeed } from './rules-feed'
 import { paths, type Door, type Post, type Responder, type Socket } from './transport'
 
 const flatBuffers = 'application/x-flatbuffers'
 const json = 'application/json'
-
-/** Requests that one list may carry. */
-export const listItemsMax = 10_000
 
 /** From bodies and messages, in both of their forms, one request or a list, onto the road. */
 export class RoadDoor implements Door {
@@ -21,7 +20,7 @@ export class RoadDoor implements Door {
   constructor(
     private readonly road: Road,
     private readonly rules: RulesFeed,
-    private readonly bodyBytesMax: number,
+    private readonly limits: Pick<Config, 'requestBytesMax' | 'listItemsMax'>,
   ) {}
 
   post(post: Post, body: ArrayBufferLike, base: number, length: number): void {
@@ -37,9 +36,9 @@ export class RoadDoor implements Door {
   message(socket: Socket, body: ArrayBufferLike, base: number, length: number): void {
     if (this.road.serve(socket, 0, body, base, length, false)) return
     const { list } = this
-    if (!verifyList(body, base, length, listItemsMax, list)) {
+    if (!verifyList(body, base, length, this.limits.listItemsMax, list)) {
       this.road.answers.count(-1, Code.INVALID_ARGUMENT)
-      return socket.reply(encodedRefusal(Code.INVALID_ARGUMENT, list.fault), 0, Code.INVALID_ARGUMENT)
+      return socket.reply(encodedRefusal(Code.INVALID_ARGUMENT, this.listFault()), 0, Code.INVALID_ARGUMENT)
     }
     this.serveItems(socket, body, base, false)
   }
@@ -47,7 +46,7 @@ export class RoadDoor implements Door {
   text(socket: Socket, text: string): void {
     const answer = (reply: unknown): void => socket.replyText(JSON.stringify(reply))
     try {
-      const parsed = parseRequests(text)
+      const parsed = parseRequests(text, this.limits.listItemsMax)
       if (isSubscription(parsed)) return this.subscribe(socket)
       const values = Array.isArray(parsed) ? parsed : [parsed]
       values.forEach((value, i) => serveJson(this.road, socket, i, value, false, answer))
@@ -65,7 +64,7 @@ export class RoadDoor implements Door {
   }
 
   tooLarge(responder: Responder): void {
-    const message = `the body is larger than ${this.bodyBytesMax} bytes (MILLRACE_REQUEST_BYTES_MAX)`
+    const message = `the body is larger than ${this.limits.requestBytesMax} bytes (MILLRACE_REQUEST_BYTES_MAX)`
     this.refuseJson(responder, '413 Payload Too Large', Code.INVALID_ARGUMENT, message)
   }
 
@@ -82,6 +81,13 @@ export class RoadDoor implements Door {
     responder.respond(status, flatBuffers, encodedRefusal(code, message))
   }
 
+  /** What is wrong with a list. */
+  private listFault(): string {
+    const { said, fault } = this.list
+    const { listItemsMax } = this.limits
+    return said > listItemsMax ? tooManyItems(said, listItemsMax) : fault
+  }
+
   private subscribe(socket: Socket): void {
     const { who } = socket.party
     if (!who.revoked && (who.may & Right.rules) !== 0) return this.rules.subscribe(socket)
@@ -92,9 +98,9 @@ export class RoadDoor implements Door {
   private postBinary(post: Post, body: ArrayBufferLike, base: number, length: number): void {
     if (this.road.serve(new HttpCaller(post), 0, body, base, length, post.dryRun)) return
     const { list } = this
-    if (!verifyList(body, base, length, listItemsMax, list)) {
+    if (!verifyList(body, base, length, this.limits.listItemsMax, list)) {
       this.road.answers.count(-1, Code.INVALID_ARGUMENT)
-      const refusal = encodedRefusal(Code.INVALID_ARGUMENT, list.fault)
+      const refusal = encodedRefusal(Code.INVALID_ARGUMENT, this.listFault())
       return post.respond(httpStatus[Code.INVALID_ARGUMENT]!, flatBuffers, refusal)
     }
     const caller = new ListCaller<Uint8Array>(post, list.count, (replies) =>
@@ -116,7 +122,7 @@ export class RoadDoor implements Door {
   private postJson(post: Post, text: string): void {
     let parsed: unknown
     try {
-      parsed = parseRequests(text)
+      parsed = parseRequests(text, this.limits.listItemsMax)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       return this.refuseJson(post, httpStatus[error.code]!, error.code, error.message)
@@ -202,10 +208,10 @@ class ListCaller<T> implements Caller {
 }
 
 /** One request or a list of them; throws a Refusal when it is neither JSON nor a list within its limit. */
-function parseRequests(text: string): unknown {
+function parseRequests(text: string, itemsMax: number): unknown {
   const parsed = parseJson(text)
-  if (Array.isArray(parsed) && parsed.length > listItemsMax)
-    throw new Refusal(Code.INVALID_ARGUMENT, `${parsed.length} requests in one list, at most ${listItemsMax}`)
+  if (Array.isArray(parsed) && parsed.length > itemsMax)
+    throw new Refusal(Code.INVALID_ARGUMENT, tooManyItems(parsed.length, itemsMax))
   return parsed
 }
 

@@ -42,6 +42,12 @@ export function memoryPlan(config: Config): Holder[] {
       'MILLRACE_REQUEST_BYTES_MAX',
     ),
     holder('requests in flight', callBytes * config.requestsInFlightMax, 'MILLRACE_REQUESTS_IN_FLIGHT_MAX'),
+    holder('bodies that arrive', config.arrivingBytesMax, 'MILLRACE_ARRIVING_BYTES_MAX'),
+    holder(
+      'requests that wait for the allocator',
+      config.allocator === '' ? 0 : config.allocatorWaitingBytes,
+      'MILLRACE_ALLOCATOR_WAITING_BYTES',
+    ),
     holder('answers that are not read', config.unreadBytesMax, 'MILLRACE_UNREAD_BYTES_MAX'),
   ]
 }

@@ -8,7 +8,8 @@ import { laneHeader } from '@millrace/wire'
 import type { Shown } from './doorkeeper'
 import { goingAway } from '@millrace/wire'
 import { httpLimits, isPlain } from './http-limits'
-import { tooManySockets } from './refusals'
+import { HeldBytes, type Holding } from './held-bytes'
+import { tooManySockets, tooMuchArrives } from './refusals'
 import { anybody, type Party, type Principal } from './principal'
 import { peerOf, secureOptions, type Peer } from './tls'
 import {
@@ -23,13 +24,13 @@ import {
   type Transport,
   type TransportOptions,
 } from './transport'
-import { Unread, type Sending } from './unread'
 
 /** The same door on node:http and ws: for machines where uWebSockets.js does not load. One process to a port. */
 export async function openNode(options: TransportOptions): Promise<Transport> {
-  const { door, doorkeeper, socketsMax, bodyBytesMax, allowedOrigins, tls } = options
+  const { door, doorkeeper, socketsMax, connectionsMax, bodyBytesMax, allowedOrigins, tls } = options
   const connections = new Set<Connection>()
-  const unread = new Unread(options.unreadBytesMax)
+  const unread = new HeldBytes(options.unreadBytesMax)
+  const arriving = new HeldBytes(options.arrivingBytesMax)
   const peers = new WeakMap<Connection, Peer | null>()
   /** The server drains: connections end with their next answer. */
   let leaving = false
@@ -60,7 +61,8 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
       return door.stranger(post.closing(), who)
     }
     post.who = who
-    readBody(req, bodyBytesMax, (body) => {
+    const tooMuch = (): void => door.stranger(post.closing(), tooMuchArrives(options.arrivingBytesMax))
+    readBody(req, bodyBytesMax, arriving, tooMuch, (body) => {
       if (body === null) return door.tooLarge(post.closing())
       door.post(post, body.buffer, 0, body.byteLength)
     })
@@ -73,6 +75,11 @@ export async function openNode(options: TransportOptions): Promise<Transport> {
     connections.add(connection)
     connection.once('close', () => connections.delete(connection))
     if (connection instanceof TLSSocket) peers.set(connection, peerOf(connection))
+  })
+  let open = 0
+  server.on('connection', (connection: Connection) => {
+    if (++open - sockets.size > connectionsMax) connection.destroy()
+    connection.once('close', () => open--)
   })
   const webSockets = new WebSocketServer({ noServer: true, maxPayload: bodyBytesMax, perMessageDeflate: false })
   server.on('upgrade', (req: IncomingMessage, connection: Connection, head: Buffer) => {
@@ -174,20 +181,46 @@ function pathOf(req: IncomingMessage): string {
   return (req.url ?? '').split('?')[0]!
 }
 
-/** The whole body in a buffer of its own, or null when it is too large. */
-function readBody(req: IncomingMessage, bytesMax: number, done: (body: Uint8Array<ArrayBuffer> | null) => void): void {
-  const pieces: Buffer[] = []
+/**
+ * The whole body in a buffer of its own, or null when it is too large.
+ *
+ * @param tooMuch called in its place when bodies that are not whole are too large together, and this one is the largest
+ */
+function readBody(
+  req: IncomingMessage,
+  bytesMax: number,
+  arriving: HeldBytes,
+  tooMuch: () => void,
+  done: (body: Uint8Array<ArrayBuffer> | null) => void,
+): void {
+  let pieces: Buffer[] | null = []
   let bytes = 0
+  const leave = (): void => {
+    pieces = null
+    arriving.set(holding, 0)
+  }
+  const holding: Holding = {
+    drop: () => {
+      leave()
+      tooMuch()
+    },
+  }
   req.on('data', (piece: Buffer) => {
+    if (pieces === null) return
     bytes += piece.length
-    if (bytes <= bytesMax) pieces.push(piece)
-    else if (bytes - piece.length <= bytesMax) {
-      pieces.length = 0
-      done(null)
+    if (bytes > bytesMax) {
+      leave()
+      return done(null)
     }
+    pieces.push(piece)
+    arriving.set(holding, bytes)
   })
+  req.on('close', leave)
   req.on('end', () => {
-    if (bytes <= bytesMax) done(new Uint8Array(Buffer.concat(pieces)))
+    if (pieces === null) return
+    const body = new Uint8Array(Buffer.concat(pieces))
+    leave()
+    done(body)
   })
 }
 
@@ -199,7 +232,7 @@ function ping(sockets: Iterable<NodeSocket>): void {
   }
 }
 
-class NodePost implements Post, Sending {
+class NodePost implements Post, Holding {
   readonly contentType: string
   /** Until it is known. */
   who = anybody
@@ -209,7 +242,7 @@ class NodePost implements Post, Sending {
     private readonly res: ServerResponse,
     req: IncomingMessage,
     readonly dryRun: boolean,
-    private readonly unread: Unread,
+    private readonly unread: HeldBytes,
   ) {
     this.contentType = req.headers['content-type'] ?? ''
   }
@@ -262,7 +295,7 @@ class NodePost implements Post, Sending {
   }
 }
 
-class NodeSocket implements Socket, Party, Sending {
+class NodeSocket implements Socket, Party, Holding {
   inFlight = 0
   closed = false
   /** It answered that the server goes away. */
@@ -273,7 +306,7 @@ class NodeSocket implements Socket, Party, Sending {
   constructor(
     readonly ws: WebSocket,
     readonly who: Principal,
-    private readonly unread: Unread,
+    private readonly unread: HeldBytes,
   ) {}
 
   get party(): Party {

@@ -75,6 +75,17 @@ export function tooManySockets(max: number): Refusal {
   )
 }
 
+export function tooManyItems(count: number, max: number): string {
+  return `items: ${count} requests in one list, at most ${max} (MILLRACE_LIST_ITEMS_MAX)`
+}
+
+export function tooMuchArrives(bytesMax: number): Refusal {
+  return new Refusal(
+    Code.RESOURCE_EXHAUSTED,
+    `bodies that have arrived in part hold ${bytesMax} bytes already, and this one most (MILLRACE_ARRIVING_BYTES_MAX); send it later`,
+  )
+}
+
 /** Why a request that says more beside its inputs than it may is refused; null when it does not. */
 export function saysTooMuch(view: RequestView, bytesMax: number): Refused | null {
   let bytes = view.objectiveLength + view.subjectLength + view.overrideLength + view.overrideExperimentLength

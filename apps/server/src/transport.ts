@@ -51,6 +51,10 @@ export interface TransportOptions {
   readonly bodyBytesMax: number
   /** WebSockets that may be open. */
   readonly socketsMax: number
+  /** Other connections that may be open. */
+  readonly connectionsMax: number
+  /** Bytes of bodies that have arrived in part, of all clients together. */
+  readonly arrivingBytesMax: number
   /** Bytes that all clients together may leave unread. */
   readonly unreadBytesMax: number
   /** Origins of the pages that browsers may ask for, `*` for all. */
@@ -75,7 +79,7 @@ export interface Transport {
   readonly kind: 'uws' | 'node'
   /** WebSockets that are open. */
   readonly sockets: number
-  /** Bytes that clients were sent and have not taken, as far as `Unread` knows. */
+  /** Bytes that clients were sent and have not taken, as far as `HeldBytes` knows. */
   readonly unreadBytes: number
   /** WebSockets were told that the server goes away and have not answered that: what they sent before may be on its way. */
   readonly telling: boolean

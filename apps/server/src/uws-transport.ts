@@ -2,7 +2,8 @@ import { dirname } from 'node:path'
 import type * as Uws from 'uWebSockets.js'
 import { Refusal } from '@millrace/base'
 import { laneHeader } from '@millrace/wire'
-import { tooManySockets } from './refusals'
+import { HeldBytes, type Holding } from './held-bytes'
+import { tooManySockets, tooMuchArrives } from './refusals'
 import { anybody, type Party, type Principal } from './principal'
 import { goingAway } from '@millrace/wire'
 import {
@@ -18,7 +19,6 @@ import {
   type Transport,
   type TransportOptions,
 } from './transport'
-import { Unread, type Sending } from './unread'
 import { checkAddon } from './uws-addon'
 
 /*
@@ -37,7 +37,13 @@ export function loadUws(sha256: string): typeof Uws {
 /** Opens the port. Several processes may open the same one (SO_REUSEPORT). Rejects when it is taken. */
 export async function openUws(uws: typeof Uws, options: TransportOptions): Promise<Transport> {
   const sockets = new Set<UwsSocket>()
-  const way: WayBack = { leaving: false, sending: new Set(), unread: new Unread(options.unreadBytesMax) }
+  const way: WayBack = {
+    leaving: false,
+    sending: new Set(),
+    unread: new HeldBytes(options.unreadBytesMax),
+    arriving: new HeldBytes(options.arrivingBytesMax),
+    arrivingBytesMax: options.arrivingBytesMax,
+  }
   const first = await openApp(uws, options, options.port, sockets, way)
   // One more with each certificate that was renewed: the library has no other way for clients that name no host.
   const apps = [first]
@@ -96,7 +102,7 @@ function openApp(
     const head = readHead(req)
     if (head.hides) return void res.close()
     const { contentType, origin, chunked, hasBody } = head
-    const post = new UwsPost(res, way, contentType, dryRun)
+    const post = new UwsPost(res, way, contentType, dryRun, door)
     if (origin !== '') {
       if (!allowsOrigin(allowedOrigins, origin)) return answerLast(post, res, () => door.foreign(post, origin))
       post.cors = corsHeaders(origin, false)
@@ -105,7 +111,7 @@ function openApp(
     if (who instanceof Refusal) return answerLast(post, res, () => door.stranger(post, who))
     post.who = who
     post.closing = chunked || !hasBody
-    readBody(post, res, bodyBytesMax, door)
+    readBody(post, res, bodyBytesMax, way, door)
   }
   app.post(paths.score, post(false))
   app.post(paths.resolve, post(true))
@@ -199,7 +205,7 @@ function answerLast(response: UwsResponse, res: Uws.HttpResponse, answer: () => 
 }
 
 /** Reads the body and hands it on: in place when it came in one piece, which nearly every one does. */
-function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, door: Door): void {
+function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, { arriving }: WayBack, door: Door): void {
   let pieces: Buffer[] | null = null
   let bytes = 0
   res.onAborted(post.abort)
@@ -208,6 +214,7 @@ function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, door: 
     bytes += piece.byteLength
     if (bytes > bytesMax) {
       pieces = null
+      arriving.set(post, 0)
       post.closing = true
       return door.tooLarge(post)
     }
@@ -215,6 +222,7 @@ function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, door: 
     pieces ??= []
     // The piece is gone when this returns.
     pieces.push(Buffer.from(new Uint8Array(piece)))
+    arriving.set(post, isLast ? 0 : bytes)
     if (!isLast) return
     const whole = new Uint8Array(Buffer.concat(pieces))
     if (post.closing) setImmediate(() => door.post(post, whole.buffer, 0, bytes))
@@ -278,10 +286,13 @@ interface WayBack {
   /** The server drains: connections end with their next answer. */
   leaving: boolean
   readonly sending: Set<UwsResponse>
-  readonly unread: Unread
+  readonly unread: HeldBytes
+  /** Bodies that are not whole. */
+  readonly arriving: HeldBytes
+  readonly arrivingBytesMax: number
 }
 
-class UwsResponse implements Responder, Sending {
+class UwsResponse implements Responder, Holding {
   closed = false
   /** Until it is known. */
   who = anybody
@@ -293,12 +304,12 @@ class UwsResponse implements Responder, Sending {
   /** For `onAborted`: the response must not be touched after it. */
   readonly abort = (): void => {
     this.closed = true
-    this.sent()
+    this.gone()
   }
 
   constructor(
     private readonly res: Uws.HttpResponse,
-    private readonly way: WayBack,
+    protected readonly way: WayBack,
   ) {}
 
   respond(status: string, contentType: string, body: string | Uint8Array): void {
@@ -344,7 +355,12 @@ class UwsResponse implements Responder, Sending {
     unread.set(this, body.length - this.res.getWriteOffset())
   }
 
-  /** All of it is with the other side, or nobody is there to take it. */
+  /** Nobody is there any more. */
+  protected gone(): void {
+    this.sent()
+  }
+
+  /** All of it is with the other side. */
   private sent(): void {
     this.way.sending.delete(this)
     this.way.unread.set(this, 0)
@@ -357,8 +373,23 @@ class UwsPost extends UwsResponse implements Post {
     way: WayBack,
     readonly contentType: string,
     readonly dryRun: boolean,
+    private readonly door: Door,
   ) {
     super(res, way)
+  }
+
+  override drop(): void {
+    if (this.closed) return super.drop()
+    // Its body is not whole. Not within a callback of the library.
+    setImmediate(() => {
+      this.closing = true
+      this.door.stranger(this, tooMuchArrives(this.way.arrivingBytesMax))
+    })
+  }
+
+  protected override gone(): void {
+    super.gone()
+    this.way.arriving.set(this, 0)
   }
 }
 
@@ -373,7 +404,7 @@ interface Upgraded {
 /** What the library says of a message that it was given: it is with the kernel, it waits, or it is dropped. */
 const Sent = { gone: 1, dropped: 2 } as const
 
-class UwsSocket implements Socket, Party, Sending {
+class UwsSocket implements Socket, Party, Holding {
   /** It answered that the server goes away. */
   told = false
   inFlight = 0
@@ -382,7 +413,7 @@ class UwsSocket implements Socket, Party, Sending {
   constructor(
     readonly ws: OpenSocket,
     readonly who: Principal,
-    private readonly unread: Unread,
+    private readonly unread: HeldBytes,
   ) {}
 
   get party(): Party {

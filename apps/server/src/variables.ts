@@ -289,6 +289,22 @@ export const variables: readonly Variable[] = [
     2 ** 24,
   ),
   number('MILLRACE_SOCKETS_MAX', 10_000, 'sockets', 'WebSockets that a lane has open.', 1, 2 ** 22),
+  number(
+    'MILLRACE_CONNECTIONS_MAX',
+    8_000,
+    'sockets',
+    'Other connections that a lane has open, on node:http.',
+    1,
+    2 ** 22,
+  ),
+  bytes(
+    'MILLRACE_ARRIVING_BYTES_MAX',
+    '128MiB',
+    'Bodies of POSTs that a lane has in part; at least one request.',
+    2 ** 16,
+    2 ** 40,
+  ),
+  number('MILLRACE_LIST_ITEMS_MAX', 10_000, 'requests', 'Requests of a list.', 1, 2 ** 20),
   number('MILLRACE_SOCKET_IN_FLIGHT_MAX', 16384, 'requests', 'Requests that one connection has in flight.', 1, 2 ** 22),
   number(
     'MILLRACE_FAIR_WAIT_MS',

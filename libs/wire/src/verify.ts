@@ -266,6 +266,8 @@ export const overrideForms = 'names a workflow and its version, or a cell and, w
 /** Positions of one list's items. */
 export class ListView {
   count = 0
+  /** Items that it says it has, whether or not they are good. */
+  said = 0
   begin = new Int32Array(16)
   length = new Int32Array(16)
   fault = ''
@@ -283,7 +285,7 @@ export function verifyList(
   itemsMax: number,
   out: ListView,
 ): boolean {
-  out.count = 0
+  out.count = out.said = 0
   out.fault = `${length} bytes is not a FlatBuffer: at least 12 bytes, a multiple of 4`
   if (length < 12 || (length & 3) !== 0 || (base & 3) !== 0) return false
   const words = new Uint32Array(buffer as ArrayBuffer, base, length >>> 2)
@@ -295,6 +297,7 @@ export function verifyList(
   const vector = root.vector(0, 4)
   if (vector <= 0) return false
   const count = words[(vector >>> 2) - 1]!
+  out.said = count
   if (count > itemsMax) {
     out.fault = `items: ${count} requests in one list, at most ${itemsMax}`
     return false
