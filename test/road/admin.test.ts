@@ -182,12 +182,19 @@ test('rules and why one of them decides', async () => {
     decision: { workflow: 'flight-delay', version: 1, rule: 'default', cell: null, ready: true },
     rules: [
       { rule: 'flight-delay-network', matched: false, reason: 'the request has no subject' },
+      { rule: 'flight-delay-wider', matched: false, reason: 'the request has no subject' },
       { rule: 'default', matched: true },
+      { rule: 'flight-delay-wider-beside', kind: 'shadow', matched: true },
     ],
   })
   expect(await explain({ objective: 'flight-delay', subject: 'account-42' })).toMatchObject({
     decision: { rule: 'flight-delay-network' },
-    rules: [{ matched: true }, { rule: 'default', matched: false, reason: 'flight-delay-network decided before it' }],
+    rules: [
+      { matched: true },
+      { rule: 'flight-delay-wider', matched: false },
+      { rule: 'default', matched: false, reason: 'flight-delay-network decided before it' },
+      { rule: 'flight-delay-wider-beside', kind: 'shadow', matched: true },
+    ],
   })
   expect(await explain({ objective: 'no such' })).toMatchObject({ decision: null, rules: [] })
 })

@@ -1,11 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readFilms, repositoryFolder } from '@millrace/demo'
-import { allocate, explain, parseRules, type Rules } from '@millrace/rules'
+import { readFilms, repositoryFolder, sendTraffic } from '@millrace/demo'
+import { explain, parseRules, type Rules } from '@millrace/rules'
+import type { ShadowReport } from '@millrace/server'
 import { readRepository, runRepository } from '@millrace/workflow'
 import { Random } from '../support/random'
 import { RawSocket } from '../support/raw-socket'
-import { serve, stopServed, type Served } from '../support/served'
+import { serve, stopServed, until, type Served } from '../support/served'
 
 /* A model owner's repository, served: what a request is answered with is what its rows give offline. */
 
@@ -40,10 +41,7 @@ interface Reply {
 
 /** What the rules' own words say, without the compiled table. */
 function decided({ objective, subject }: Request): { workflow: string; rule: string; cell: string | null } {
-  const experiment = rules.experiments?.find(({ objectives }) => objectives.includes(objective))
-  if (experiment === undefined) return { workflow: rules.objectives[objective]!.default, rule: 'default', cell: null }
-  const { name, workflow } = allocate(experiment.salt ?? experiment.id, subject, experiment.cells)
-  return { workflow: workflow as string, rule: experiment.id, cell: name }
+  return explain(rules, { objective, subject, context: {}, nowMs: Date.now() }).decision!
 }
 
 const subject = (): string => `account-${random.whole(0, 1200)}`
@@ -115,17 +113,42 @@ test('each subject is in the cell that the rules say, by every way of asking', a
     const route = { workflow: 'flight-delay', version: Number(workflow.split('@')[1]), rule, cell }
     expect(scored[i]).toMatchObject({ code: 'OK', ...route })
     expect((JSON.parse(resolved) as Reply[])[i]).toMatchObject({ code: 'OK', ...route })
-    const plain = { objective: 'flight-delay', subject: request.subject, context: {}, nowMs: Date.now() }
-    expect(explain(rules, plain).steps[0]).toMatchObject({ rule, matched: true, cell })
-    cells[cell!] = (cells[cell!] ?? 0) + 1
+    cells[cell ?? rule] = (cells[cell ?? rule] ?? 0) + 1
     if (i % 20 > 0) continue
     expect(await client.resolve({ objective: 'flight-delay', subject: request.subject })).toMatchObject(route)
     const explained = await served.admin('POST', '/v1/explain', JSON.stringify(request))
     expect(JSON.parse(explained.body.toString('utf8'))).toMatchObject({ decision: { ...route, ready: true } })
   }
-  // Half and half, give or take five deviations.
-  expect(Object.keys(cells).sort()).toEqual(['network', 'regression'])
-  expect(Math.abs(cells['network']! - 200)).toBeLessThan(50)
+  // Four of ten each, and half of the other two, give or take five deviations.
+  expect(Object.keys(cells).sort()).toEqual(['default', 'flight-delay-wider', 'network', 'regression'])
+  for (const cell of ['network', 'regression']) expect(Math.abs(cells[cell]! - 160)).toBeLessThan(50)
+  for (const rule of ['default', 'flight-delay-wider']) expect(Math.abs(cells[rule]! - 40)).toBeLessThan(30)
+})
+
+test('what the README has a newcomer watch: the experiment, the canary and the shadow, under the traffic', async () => {
+  const url = `http://127.0.0.1:${served.server.port}`
+  const { answered, failed } = await sendTraffic({ url, seconds: 3, perSecond: 200, seed: random.seed })
+  expect(failed).toEqual({})
+  const flights = answered.filter(({ objective }) => objective === 'flight-delay')
+  expect(flights.map(({ workflow, rule, cell }) => [workflow, rule, cell]).sort()).toEqual([
+    ['flight-delay@1', 'default', null],
+    ['flight-delay@1', 'flight-delay-network', 'regression'],
+    ['flight-delay@2', 'flight-delay-network', 'network'],
+    ['flight-delay@3', 'flight-delay-wider', null],
+  ])
+  await until('each of the others is compared with version 3', async () => {
+    const { body } = await served.admin('GET', '/v1/shadows')
+    const { shadows } = JSON.parse(body.toString('utf8')) as { shadows: ShadowReport[] }
+    const compared = shadows.filter(({ copies }) => copies.compared > 0)
+    for (const { copy, codes, outputs } of compared) {
+      expect([copy, codes]).toMatchObject(['flight-delay@3', [{ primary: 'OK', copy: 'OK' }]])
+      expect(outputs['late']).toMatchObject({ not_finite: 0 })
+      expect(outputs['late']!.mean).toBeGreaterThan(0)
+      expect(outputs['late']!.max).toBeLessThan(1)
+    }
+    const primaries = new Set(compared.map(({ primary }) => primary))
+    return (primaries.has('flight-delay@1') && primaries.has('flight-delay@2')) || [...primaries].join(', ')
+  })
 })
 
 test('nothing is left of it', () => served.idle())

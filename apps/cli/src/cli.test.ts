@@ -209,7 +209,9 @@ describe('explain', () => {
     expect(decision.rule).toBe('flight-delay-network')
     expect(rules.map(({ rule, matched }) => [rule, matched])).toEqual([
       ['flight-delay-network', true],
+      ['flight-delay-wider', false],
       ['default', false],
+      ['flight-delay-wider-beside', true],
     ])
   })
 

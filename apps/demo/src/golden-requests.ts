@@ -21,7 +21,7 @@ export const goldenRequests: readonly {
   },
   {
     workflow: 'flight-delay',
-    versions: [1, 2],
+    versions: [1, 2, 3],
     tolerance: 1e-5,
     inputs: [
       { hour: [0.5, 6.5, 13.25, 22], distance: [2227, 447, 1452, 2399] },

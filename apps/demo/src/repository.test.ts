@@ -47,7 +47,13 @@ const versionOf = (label: string): LoadedVersion => loaded.get(label)!
 
 test('every version there is loads and passes its golden requests', () => {
   expect(repository.problems).toEqual([])
-  expect([...loaded.keys()]).toEqual(['flight-delay@1', 'flight-delay@2', 'sentence-embedding@1', 'title-ranking@1'])
+  expect([...loaded.keys()]).toEqual([
+    'flight-delay@1',
+    'flight-delay@2',
+    'flight-delay@3',
+    'sentence-embedding@1',
+    'title-ranking@1',
+  ])
 })
 
 test('a version that answers otherwise than its golden requests say does not load', async () => {
@@ -92,6 +98,8 @@ describe('requests/', () => {
   const rules = JSON.parse(readFileSync(repository.rules!, 'utf8')) as {
     objectives: Record<string, { default: string }>
     experiments: { objectives: string[]; cells: { workflow: string }[] }[]
+    canaries: { objectives: string[]; workflow: string }[]
+    shadows: { objectives: string[]; workflow: string }[]
   }
 
   test('is one example for each objective', () => {
@@ -103,8 +111,14 @@ describe('requests/', () => {
     const request = JSON.parse(readFileSync(join(folder, `${objective}.json`), 'utf8')) as Record<string, unknown>
     expect(Object.keys(request)).toEqual(['objective', 'subject', 'context', 'inputs', 'deadline_ms'])
     expect(request['objective']).toBe(objective)
-    const cells = rules.experiments.filter((one) => one.objectives.includes(objective)).flatMap((one) => one.cells)
-    for (const label of [rules.objectives[objective]!.default, ...cells.map((cell) => cell.workflow)]) {
+    const { experiments, canaries, shadows } = rules
+    const others = [
+      ...experiments.flatMap(({ objectives, cells }) => cells.map((cell) => ({ objectives, ...cell }))),
+      ...canaries,
+      ...shadows,
+    ]
+    const labels = others.filter(({ objectives }) => objectives.includes(objective)).map(({ workflow }) => workflow)
+    for (const label of [rules.objectives[objective]!.default, ...labels]) {
       const [answer] = await runOffline(versionOf(label), [request['inputs']])
       expect(answer).toMatchObject({ code: 'OK' })
     }

@@ -11,11 +11,12 @@ describe('committed weights, on what they have not seen', () => {
     expect(ofModel).toBeLessThan(0.75 * ofMean)
   })
 
-  test('flight-delay knows more than how many flights are late, version 2 more than version 1', async () => {
-    const [one, two] = [await flightError(1), await flightError(2)]
+  test('flight-delay knows more than how many flights are late, each version more than the one before', async () => {
+    const [one, two, three] = [await flightError(1), await flightError(2), await flightError(3)]
     expect(one.examples).toBeGreaterThan(30_000)
     expect(one.ofModel).toBeLessThan(one.ofMean)
     expect(two.ofModel).toBeLessThan(one.ofModel)
+    expect(three.ofModel).toBeLessThan(two.ofModel)
   })
 })
 

@@ -4,8 +4,8 @@ import { mlpGraph, writeOnnx, type DenseLayer } from '@millrace/engine'
 import { fitNetwork, isHeldOut, readFlights, type NetworkLayer } from '@millrace/demo'
 
 /*
- * Fits both versions to the flights that are not held out: version 1 is a logistic regression, version 2 a small
- * network. Writes `1/model.onnx` and `2/model.onnx`. `npm run train-flight-delay -w @millrace/demo`
+ * Fits all versions to the flights that are not held out: version 1 is a logistic regression, version 2 a small network,
+ * version 3 a wider one. Writes `model.onnx` of each. `npm run train-flight-delay -w @millrace/demo`
  */
 
 const seed = 1
@@ -14,6 +14,11 @@ const versions: readonly (readonly NetworkLayer[])[] = [
   [
     { units: 16, activation: 'relu' },
     { units: 8, activation: 'relu' },
+    { units: 1, activation: 'sigmoid' },
+  ],
+  [
+    { units: 32, activation: 'relu' },
+    { units: 16, activation: 'relu' },
     { units: 1, activation: 'sigmoid' },
   ],
 ]
