@@ -6,6 +6,8 @@ import type { Target } from './load/measure'
 /** A server in a process of its own. */
 export interface ServerProcess extends Target {
   readonly port: number
+  /** Not of the echo. */
+  readonly adminPort: number
   /** What its lanes say; not of the echo. */
   snapshots(): Promise<LaneSnapshot[]>
   /** Rows and batches that ran so far, and the process of the first lane; not of the echo. */
@@ -28,7 +30,7 @@ export async function startEcho(): Promise<Target & { readonly port: number; sto
 /** @param file in `road`, or a path of its own */
 export async function startProcess(file: string, env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
   const child = fork(file.startsWith('/') ? file : join(__dirname, 'road', file), { env: { ...process.env, ...env } })
-  const { port } = await nextMessage<{ port: number }>(child)
+  const { port, adminPort } = await nextMessage<{ port: number; adminPort: number }>(child)
   const snapshots = async (): Promise<LaneSnapshot[]> => {
     child.send('snapshot')
     return (await nextMessage<{ snapshots: LaneSnapshot[] }>(child)).snapshots
@@ -36,6 +38,7 @@ export async function startProcess(file: string, env: Readonly<Record<string, st
   return {
     pid: child.pid!,
     port,
+    adminPort,
     ports: [port],
     snapshots,
     batches: async () => {

@@ -8,6 +8,7 @@ import { road } from './road/road'
 import { planSuite } from './plan/validate'
 import { rival } from './rival/bench'
 import { scale } from './scale/scale'
+import { shadow } from './shadow/shadow'
 import { benchStage, stageTable } from './stage/stage'
 import { benchWorker, workerTable } from './stage/worker'
 import { roundsOf, type Suite } from './suite'
@@ -53,6 +54,7 @@ export const suites: readonly Suite[] = [
   road,
   latency,
   overload,
+  shadow,
   workloadSuite,
   scale,
   rival,

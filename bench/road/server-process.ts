@@ -17,7 +17,7 @@ async function main(): Promise<void> {
     { repository: join(__dirname, '../../repository'), topology: readTopology() },
   )
   const server = await startServer(config, openLog('warn'))
-  process.send!({ port: server.port })
+  process.send!({ port: server.port, adminPort: server.adminPort })
   process.on('message', () => void server.snapshots().then((snapshots) => process.send!({ snapshots })))
   process.on('disconnect', () => void server.stop().then(() => process.exit()))
 }
