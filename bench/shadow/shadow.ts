@@ -14,7 +14,7 @@ interface Setup {
   readonly name: string
   readonly threads: number
   /** Makes a repository with version 1 of `mlp-64` in a folder; returns it. */
-  repository(folder: string): string
+  readonly repository: (folder: string) => string
 }
 
 export interface ShadowResult {
