@@ -26,6 +26,8 @@ export const ranking: Workload = {
 /** The demo on the engines that are there without an installation, and without its shadow: what is measured is asked for. */
 function demoEnv(folder: string): Record<string, string> {
   for (const name of ['workflows', 'facts']) symlinkSync(join(demo, name), join(folder, name))
+  // Where its workflows find their packages.
+  symlinkSync(join(__dirname, '../../../node_modules'), join(folder, 'node_modules'))
   const rules = JSON.parse(readFileSync(join(demo, 'rules.json'), 'utf8')) as RulesFile
   writeFileSync(join(folder, 'rules.json'), JSON.stringify({ ...rules, shadows: [] }))
   return { MILLRACE_REPOSITORY: folder, MILLRACE_POOL_CPU_ENGINES: 'tfjs,onnxruntime' }
