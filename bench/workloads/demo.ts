@@ -1,8 +1,7 @@
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { seededRandom, Strings } from '@millrace/base'
 import { openLmdb } from '@millrace/facts'
-import type { RulesFile } from '@millrace/rules'
 import { denseColumn, raggedColumn, type RequestMessage } from '@millrace/wire'
 import { hashOf } from '../objective-hash'
 import { writeTraffic, type Workload } from './workload'
@@ -19,19 +18,12 @@ export const ranking: Workload = {
     const titles = await titlesOfDemo()
     const random = seededRandom(3)
     const requests = Array.from({ length: requestsOfTraffic }, (_, i) => rankingRequest(i, titles, random))
-    return { env: demoEnv(folder), traffic: writeTraffic(folder, requests) }
+    return { env: demoEnv, traffic: writeTraffic(folder, requests) }
   },
 }
 
-/** The demo on the engines that are there without an installation, and without its shadow: what is measured is asked for. */
-function demoEnv(folder: string): Record<string, string> {
-  for (const name of ['workflows', 'facts']) symlinkSync(join(demo, name), join(folder, name))
-  // Where its workflows find their packages.
-  symlinkSync(join(__dirname, '../../../node_modules'), join(folder, 'node_modules'))
-  const rules = JSON.parse(readFileSync(join(demo, 'rules.json'), 'utf8')) as RulesFile
-  writeFileSync(join(folder, 'rules.json'), JSON.stringify({ ...rules, shadows: [] }))
-  return { MILLRACE_REPOSITORY: folder, MILLRACE_POOL_CPU_ENGINES: 'tfjs,onnxruntime' }
-}
+/** On the engines that are there without an installation. */
+const demoEnv = { MILLRACE_REPOSITORY: demo, MILLRACE_POOL_CPU_ENGINES: 'tfjs,onnxruntime' }
 
 /** Everything that the demo serves, as a home page would ask for it: mostly flights, then rankings, and few sentences. */
 export const demoMix = demoOf('demo', { flight: 0.8, ranking: 0.15, sentence: 0.05 })
@@ -54,7 +46,7 @@ export function demoOf(name: string, shares: { flight: number; ranking: number; 
         if (drawn < ranking + sentence && sentences) return sentenceRequest(i, random)
         return flightRequest(i, random)
       })
-      return { env: demoEnv(folder), traffic: writeTraffic(folder, requests) }
+      return { env: demoEnv, traffic: writeTraffic(folder, requests) }
     },
   }
 }
