@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Client } from '@millrace/client'
@@ -225,6 +225,49 @@ test.each([
   },
   30_000,
 )
+
+test('a version that fails to load, or goes while it serves, changes nothing for the requests', async () => {
+  const env = { MILLRACE_REPOSITORY_POLL_MS: '50' }
+  const folder = repository(shadowed(), [good, good, other])
+  const second = join(folder, 'workflows', 'price', '2')
+  const workflow = readFileSync(join(second, 'workflow.ts'), 'utf8')
+  writeFileSync(join(second, 'workflow.ts'), "throw new Error('as it was made to')")
+  const served = await serve(env, folder)
+  const client = served.client()
+  await until('the version failed', async () => {
+    const states = (await served.lane()).workflows.map(({ version, state }) => `${version} ${state}`)
+    return (states.includes('2 failed') && states.includes('1 ready')) || states.join()
+  })
+  expect((await served.lane()).notReady).toEqual([])
+  await ask(client, 40)
+  expect((await settled(served, 40)).copies).toMatchObject({ not_ready: 40 })
+
+  // It is put right, and copied to.
+  writeFileSync(join(second, 'workflow.ts'), workflow)
+  await until('the version is ready', async () => {
+    const states = (await served.lane()).workflows.map(({ version, state }) => `${version} ${state}`)
+    return states.includes('2 ready') || states.join()
+  })
+  await ask(client, 1)
+  await until('it is copied to', async () => {
+    const { copies } = (await shadows(served)).shadows[0]!
+    return copies.compared > 0 || JSON.stringify(copies)
+  })
+
+  // It goes while it serves, rules and folder.
+  const asking = ask(client, 200)
+  rmSync(second, { recursive: true })
+  const rules = shadowed({ workflow: 'price@3' })
+  expect((await served.admin('POST', '/v1/rules', JSON.stringify({ rules }))).status).toBe(200)
+  await asking
+  await until('it is gone', async () => {
+    const versions = (await served.lane()).workflows.map(({ version }) => version)
+    return !versions.includes(2) || versions.join()
+  })
+  await ask(client, 20)
+  expect((await served.lane()).notReady).toEqual([])
+  await served.idle()
+}, 30_000)
 
 test('a client that goes away takes its copies with it', async () => {
   const served = await serve({}, repository(shadowed(), [slow, good]))

@@ -2,6 +2,7 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
+import type { ShadowReport } from '@millrace/server'
 import { allowed, cgroups, cpuFiles, machine } from '../../../test/support/machine'
 
 const bin = join(__dirname, '../bin/millrace.js')
@@ -19,19 +20,24 @@ function run(args: readonly string[], options: { env?: Record<string, string>; i
 }
 
 describe('usage', () => {
-  it.each([[['--help']], [['serve', '--help']], [['score', '--help']], [['check', '--help']], [['config', '--help']]])(
-    '%j helps and is good',
-    (args) => {
-      const { status, stdout } = run(args)
-      expect(status).toBe(0)
-      expect(stdout).toContain('Usage: millrace')
-    },
-  )
+  it.each([
+    [['--help']],
+    [['serve', '--help']],
+    [['score', '--help']],
+    [['check', '--help']],
+    [['config', '--help']],
+    [['shadow', 'report', '--help']],
+  ])('%j helps and is good', (args) => {
+    const { status, stdout } = run(args)
+    expect(status).toBe(0)
+    expect(stdout).toContain('Usage: millrace')
+  })
 
   it.each([
     [['frob'], "unknown command 'frob'"],
     [['score'], "missing required argument 'file'"],
     [['check', '--frob'], "unknown option '--frob'"],
+    [['shadow', 'report', '--url', 'frob'], '--url frob: must be like http://127.0.0.1:8081'],
     [['score', 'no-such-file.json'], 'there is no file no-such-file.json'],
     [['score', '-', '--url', 'frob'], '--url frob: must be like http://127.0.0.1:8080'],
     [['explain'], '--objective'],
@@ -338,6 +344,36 @@ describe('serve, score and rules', () => {
     expect(none.stderr).toContain('MILLRACE_EXPLAIN_REQUESTS')
     expect(explain('--id', '77', '-c', 'a=b').status).toBe(2)
     expect(run(['rules', 'explain', '-o', 'flight-delay', '-s', 'ada', '-r', demo]).status).toBe(0)
+  })
+
+  it('reports what shadows differ by', async () => {
+    const admin = /admin (http:\/\/[^/]+)/.exec(out)![1]!
+    const report = (...args: string[]): ReturnType<typeof run> => run(['shadow', 'report', '-u', admin, ...args])
+    const file = join(state, 'shadowed.json')
+    const shadow = { id: 'beside', objectives: ['delay'], workflow: 'flight-delay@2', percent: 100 }
+    writeFileSync(file, JSON.stringify({ objectives: { delay: { default: 'flight-delay@1' } }, shadows: [shadow] }))
+    expect(run(['rules', 'publish', file, '-u', admin]).status).toBe(0)
+    const request = { objective: 'delay', subject: 'ada', inputs: { hour: [9, 10], distance: [400, 500] } }
+    expect(run(['score', '-', '-u', url], { input: JSON.stringify(request) }).status).toBe(0)
+    const reported = (): ShadowReport => {
+      const { shadows } = JSON.parse(report('--json').stdout) as { shadows: ShadowReport[] }
+      return shadows.find(({ shadow }) => shadow === 'beside')!
+    }
+    const end = Date.now() + 20_000
+    while (reported().copies.compared === 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(reported()).toMatchObject({ copies: { compared: 1 }, primary: 'flight-delay@1', copy: 'flight-delay@2' })
+    const { status, stdout } = report()
+    expect(status).toBe(0)
+    expect(stdout).toMatch(
+      /^beside of delay: flight-delay@2 beside flight-delay@1 \(rule default\), 100 % of its requests$/m,
+    )
+    expect(stdout).toMatch(/^copies +1 compared, 0 failed, 0 dropped$/m)
+    expect(stdout).toMatch(/^codes +the same$/m)
+    expect(stdout).toMatch(/^output +values +mean difference +max +beyond tolerance +Kendall tau +top overlap$/m)
+    expect(stdout).toMatch(/^request \d+ at 20\S+, 2 rows: differs by \d/m)
+    expect(stdout).toMatch(/^inputs .*"distance":\[\[400\],\[500\]\]/m)
+    expect(run(['shadow', 'report', '-u', 'http://127.0.0.1:1'])).toMatchObject({ status: 1, stdout: '' })
+    expect(run(['rules', 'rollback', '-u', admin]).status).toBe(0)
   })
 
   it('says no when a request is refused', () => {

@@ -28,6 +28,7 @@ import {
 import { replay, type ReplayOptions } from './replay'
 import { score, type ScoreOptions } from './score'
 import { serve } from './serve'
+import { addShadow } from './shadow'
 import { addTenants } from './tenants'
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '../package.json'), 'utf8')) as { version: string }
@@ -225,8 +226,9 @@ export function main(argv: readonly string[]): void {
   addFacts(program, exit)
   addTenants(program, exit)
   addPlan(program, exit)
+  const shadow = addShadow(program, exit)
 
-  for (const command of [...program.commands, ...rules.commands])
+  for (const command of [...program.commands, ...rules.commands, ...shadow])
     // It asks a server, which may speak TLS and want to know who asks.
     if (command.options.some(({ long }) => long === '--url' || long === '--live'))
       command
