@@ -3,6 +3,7 @@ import type * as Uws from 'uWebSockets.js'
 import { Refusal } from '@millrace/base'
 import { laneHeader } from '@millrace/wire'
 import { HeldBytes, type Holding } from './held-bytes'
+import { head, readHead } from './request-head'
 import { tooManySockets, tooMuchArrives } from './refusals'
 import { anybody, type Party, type Principal } from './principal'
 import { goingAway } from '@millrace/wire'
@@ -228,54 +229,6 @@ function readBody(post: UwsPost, res: Uws.HttpResponse, bytesMax: number, { arri
     if (post.closing) setImmediate(() => door.post(post, whole.buffer, 0, bytes))
     else door.post(post, whole.buffer, 0, bytes)
   })
-}
-
-/** What is asked of the head of a request; one for all, read before the next one is there. */
-const head = {
-  contentType: '',
-  origin: '',
-  authorization: '',
-  apiKey: '',
-  /** uWebSockets.js does not ask clients for certificates. */
-  peer: null,
-  chunked: false,
-  /** It says how long its body is. */
-  hasBody: false,
-  /** A proxy in front may see another end of the request, or another request, than the parser below. */
-  hides: false,
-}
-let lengths = 0
-let encodings = 0
-let hosts = 0
-
-/**
- * The parser below takes the first of two Content-Lengths, an empty one for none, any Transfer-Encoding for `chunked`,
- * and sees no header behind one without a name; the rest of such a body would be read as a request of its own.
- */
-function readHead(req: Uws.HttpRequest): typeof head {
-  lengths = encodings = hosts = 0
-  head.contentType = head.origin = head.authorization = head.apiKey = ''
-  head.chunked = head.hides = false
-  req.forEach(look)
-  head.hasBody = lengths + encodings > 0
-  head.hides ||= lengths + encodings > 1 || hosts !== 1
-  return head
-}
-
-const look = (name: string, value: string): void => {
-  if (name === 'content-type') head.contentType = value
-  else if (name === 'content-length') {
-    lengths++
-    if (value === '') head.hides = true
-  } else if (name === 'host') hosts++
-  else if (name === 'origin') head.origin = value
-  else if (name === 'authorization') head.authorization = value
-  else if (name === 'x-api-key') head.apiKey = value
-  else if (name === 'transfer-encoding') {
-    encodings++
-    head.chunked = true
-    if (value.toLowerCase() !== 'chunked') head.hides = true
-  }
 }
 
 /** Bodies above this, bytes, are sent as the connection takes them. */
