@@ -1,13 +1,14 @@
 import { join } from 'node:path'
 import { engineFor } from '@millrace/engine'
 import { measure, type Run } from '../load/measure'
-import { figure, median } from '../report'
+import { median, spread, table } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
 import { ranking as workload, titlesOfRequest } from '../workloads/demo'
 
 /** Microseconds of CPU for a request of 200 titles and an account, both with facts: the demo's title-ranking. */
 export interface RankingResult {
+  readonly load: { readonly sockets: number; readonly inFlight: number }
   readonly runs: readonly Run[]
   /** The engine alone, in this process, on as many rows as the server's batches had, for 200 of them; by round. */
   readonly engineUs: readonly number[]
@@ -17,41 +18,62 @@ export interface RankingResult {
 
 const demo = join(__dirname, '../../../apps/demo/repository')
 
+/** Few at once, and as many as keep the pool's thread at work. */
+const loads = [
+  { sockets: 1, inFlight: 8 },
+  { sockets: 4, inFlight: 16 },
+] as const
+
 export const ranking: Suite = {
   name: 'ranking',
   about: '200 titles and an account with facts, end to end, against the engine alone',
   usual: false,
   run: async (options) => {
     const results = await benchRanking(options)
-    const mid = (of: (run: Run) => number): string => figure(median(results.runs.map(of)))
-    const text =
-      `200 titles and an account: server CPU ${mid(({ cpuUs }) => cpuUs)} us a request, the engine alone ` +
-      `${figure(median(results.engineUs))} us (batches of ${mid(({ batchRows }) => batchRows)} rows): ratio ` +
-      `${figure(median(results.ratios))}; ${mid(({ perSecond }) => perSecond)} requests/s`
-    return { results, text }
+    return { results, text: rankingTable(results) }
   },
 }
 
-function benchRanking(options: Options): Promise<RankingResult> {
+function benchRanking(options: Options): Promise<RankingResult[]> {
   return inFolder(async (folder) => {
     const { env, traffic } = await workload.prepare(folder)
     const server = await startMillrace(env)
     const timing = timingOf(options)
+    const results = loads.map((load) => ({ load, runs: [] as Run[], engineUs: [] as number[], ratios: [] as number[] }))
     try {
-      const runs: Run[] = []
-      const engineUs: number[] = []
-      for (let round = 0; round < roundsOf(options); round++) {
-        const run = await measure(server, { transport: 'websocket', sockets: 1, inFlight: 8, traffic }, timing)
-        if (run.errors + run.refused > 0)
-          throw new Error(`not every request was answered: ${JSON.stringify(run.codes)}`)
-        runs.push(run)
-        engineUs.push(await engineAloneUs(Math.round(run.batchRows), timing.measureMs / 4))
-      }
-      return { runs, engineUs, ratios: runs.map(({ cpuUs }, i) => cpuUs / engineUs[i]!) }
+      for (let round = 0; round < roundsOf(options); round++)
+        for (const { load, runs, engineUs, ratios } of results) {
+          const run = await measure(server, { transport: 'websocket', ...load, traffic }, timing)
+          if (run.errors + run.refused > 0)
+            throw new Error(`not every request was answered: ${JSON.stringify(run.codes)}`)
+          const engine = await engineAloneUs(Math.round(run.batchRows), timing.measureMs / 4)
+          runs.push(run)
+          engineUs.push(engine)
+          ratios.push(run.cpuUs / engine)
+        }
+      return results
     } finally {
       await server.stop()
     }
   })
+}
+
+function rankingTable(results: readonly RankingResult[]): string {
+  return table([
+    ['200 titles and an account', 'requests/s', 'server CPU us', 'engine alone us', 'ratio', 'spread', 'batch rows'],
+    ...results.map(({ load, runs, engineUs, ratios }) => {
+      const mid = (of: (run: Run) => number): number => median(runs.map(of))
+      return [
+        `WebSocket, ${load.sockets} x ${load.inFlight} in flight`,
+        mid(({ perSecond }) => perSecond),
+        mid(({ cpuUs }) => cpuUs),
+        median(engineUs),
+        median(ratios),
+        spread(ratios),
+        mid(({ batchRows }) => batchRows),
+      ]
+    }),
+  ])
 }
 
 /** CPU of this process for 200 rows, in batches of `rows`. */
