@@ -30,7 +30,10 @@ const rules: RulesFile = {
 }
 
 beforeAll(async () => {
-  cpSync(join(repositoryFolder, 'workflows', 'flight-delay'), join(folder, 'workflows', 'delay'), { recursive: true })
+  for (const version of ['1', '2'])
+    cpSync(join(repositoryFolder, 'workflows', 'flight-delay', version), join(folder, 'workflows', 'delay', version), {
+      recursive: true,
+    })
   mkdirSync(join(folder, 'workflows', 'delay', '3'))
   writeFileSync(join(folder, 'workflows', 'delay', '3', 'model.onnx'), 'no model')
   writeFileSync(join(folder, 'rules.json'), JSON.stringify(rules))

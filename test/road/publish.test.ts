@@ -18,7 +18,10 @@ afterAll(async () => {
 /** A repository with two versions of a model and a third that does not load. */
 function repository(rules: object = routed(1)): string {
   const folder = join(root, String(folders++))
-  cpSync(join(repositoryFolder, 'workflows', 'flight-delay'), join(folder, 'workflows', 'delay'), { recursive: true })
+  for (const version of ['1', '2'])
+    cpSync(join(repositoryFolder, 'workflows', 'flight-delay', version), join(folder, 'workflows', 'delay', version), {
+      recursive: true,
+    })
   mkdirSync(join(folder, 'workflows', 'delay', '3'))
   writeFileSync(join(folder, 'workflows', 'delay', '3', 'model.onnx'), 'no model')
   writeFileSync(join(folder, 'rules.json'), JSON.stringify(rules))
