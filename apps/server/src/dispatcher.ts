@@ -77,14 +77,7 @@ export class Dispatcher {
     batch.pool = p
     batch.queue.wait.turn(batch.openedUs, batch.takenUs)
     this.running.add(batch)
-    const task: RunTask = {
-      kind: 'run',
-      version: batch.queue.id,
-      rowsMax: batch.queue.layout.rowsMax,
-      offset: batch.offset,
-      blockBytes: batch.blockBytes,
-    }
-    pool.run(task).then(
+    pool.run(runTask(batch)).then(
       () => {
         this.running.delete(batch)
         this.owner.ran(batch)
@@ -109,4 +102,9 @@ export class Dispatcher {
 function next(queues: readonly BatchQueue[], nowUs: number): BatchQueue | null {
   const q = longestWaiting(queues, nowUs)
   return q < 0 ? null : queues[q]!
+}
+
+/** What the thread that takes the batch is told. */
+export function runTask({ queue, offset, blockBytes }: Batch): RunTask {
+  return { kind: 'run', version: queue.id, rowsMax: queue.layout.rowsMax, offset, blockBytes }
 }

@@ -1,8 +1,7 @@
 import type { Clock } from '@millrace/base'
 import { Header, longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
-import type { RunTask } from '@millrace/worker'
 import type { Config } from '../config'
-import type { RoadPool } from '../dispatcher'
+import { runTask, type RoadPool } from '../dispatcher'
 import type { Versions } from '../versions'
 import { gatherMs, mayCopy, nextRows, pauseMs } from './policy'
 
@@ -103,14 +102,7 @@ export class Runner {
     const { pools, config } = this.options
     batch.pool = p
     this.copying[p]!++
-    const task: RunTask = {
-      kind: 'run',
-      version: batch.queue.id,
-      rowsMax: batch.queue.layout.rowsMax,
-      offset: batch.offset,
-      blockBytes: batch.blockBytes,
-    }
-    pools[p]!.pool.runAlone(task, config.shadowRunMs).then(
+    pools[p]!.pool.runAlone(runTask(batch), config.shadowRunMs).then(
       () => this.ran(p, batch),
       (error: unknown) => this.lost(p, batch, error),
     )
