@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert'
-import { systemClock } from '@millrace/base'
+import { inlineExports, systemClock } from '@millrace/base'
 import type { Pool } from '@millrace/pool'
 import { readConfig } from '@millrace/server'
 import type { Rules } from '@millrace/rules'
@@ -47,6 +47,7 @@ export class InProcessRoad {
     // Those that came before a step is measured wait for those that come then.
     const env = { MILLRACE_DECISION_KEY: 'k'.repeat(44), MILLRACE_DEADLINE_MS_DEFAULT: '3600000' }
     const config = readConfig(env, { repository: 'none' })
+    inlineExports()
     const pool = {
       name: 'none',
       free: 1,

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { Refusal } from '@millrace/base'
+import { inlineExports, Refusal } from '@millrace/base'
 import { pinProcess } from '@millrace/pool'
 import { Lane } from './lane'
 import type { FromLane, Question, ToLane } from './lane-messages'
@@ -26,6 +26,7 @@ process.on('SIGTERM', () => void end())
 
 async function start({ lane: index, config, rules, versions }: ToLane & { kind: 'start' }): Promise<void> {
   log = openLog(config.logLevel, { lane: index })
+  inlineExports()
   try {
     await stayTogether(config.seating.lanes[index]!.cpus)
     lane = await Lane.start(config, index, rules, versions, log, (standing) => tell({ kind: 'stands', standing }))

@@ -1,4 +1,5 @@
 import { threadId } from 'node:worker_threads'
+import { inlineExports } from '@millrace/base'
 import { layoutSlab, type Layout } from '@millrace/batch'
 import { openWhenReady, type FactStore } from '@millrace/facts'
 import { pinThread, takeSeat, ThreadWork, type Pinned, type Seats } from '@millrace/pool'
@@ -70,6 +71,8 @@ export class Thread {
         if (at >= 0) entered[at] ||= Date.now()
       },
     })
+    // Engines and workflows bring modules of their own.
+    inlineExports()
     if (loaded !== null) this.versions.set(version, { loaded, layouts: new Map() })
     return description
   }

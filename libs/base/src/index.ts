@@ -29,6 +29,7 @@ export {
   type Signature,
 } from './signature'
 export { Strings, StringsWriter, type HeapCursor, type Spans } from './ragged'
+export { inlineExports } from './inlined-exports'
 export { nowUs, systemClock, type Clock } from './clock'
 export { pace, type Pace, type PaceOptions } from './pace'
 export { seededRandom } from './random'
