@@ -8,12 +8,16 @@ import type { FactRows } from './store'
  * Rows of one table that one thread has read and that are still as they were. What many requests ask for, in one
  * batch or in the next, is then read once: a row that is here costs a fifth to a half of a look-up in the store.
  *
- * An open hash table of slots. A slot is a row of words, so that a hit touches few lines of the CPU's cache:
+ * An open hash table of places, and a slot for each row. Both are rows of words, so that a hit touches few lines of the
+ * CPU's cache: one of the table, one or two of the key's heap; the slot only when fields are gathered.
  *
- *   | hash | key: begin in words, bytes | found | dense fields, each from a whole word on | text fields: begin, length |
+ *   place | hash | key: begin in words, bytes | slot + 1, or 0 where it is free |
+ *   slot  | dense fields, each from a whole word on | text fields: begin, length |
  *
- * Keys and text lie in two heaps. Keys are hashed, kept and compared by the word. Everything is dropped when the table changes or the budget is reached: no order of
- * use is kept. Results that were handed out stay as they are: dense values are copied, text is only ever appended.
+ * Whether there is such a row lies apart, a byte for each slot: a read asks that of all its rows, and may ask for no field.
+ * Keys and text lie in two heaps. Keys are hashed, kept and compared by the word. Everything is dropped when the table
+ * changes or the budget is reached: no order of use is kept. Results that were handed out stay as they are: dense values
+ * are copied, text is only ever appended.
  */
 
 const slotsFirst = 256
@@ -23,10 +27,12 @@ const probesMax = 64
 const rowsPerHit = 8
 /** ... and for this many reads each keeps its rows for itself; then it is tried again. */
 const restReads = 1000
+/** Words of a place in the table. */
+const placeWords = 4
 const hashAt = 0
-const keyAt = 1
-const foundAt = 3
-const fieldsAt = 4
+const keyBeginAt = 1
+const keyBytesAt = 2
+const slotAt = 3
 
 interface DenseField {
   readonly name: string
@@ -47,11 +53,15 @@ export class RowCache {
   private hits = 0
   /** Reads that keep nothing for the next. */
   private resting = 0
-  /** Slots by hash; -1 is free. */
-  private table!: Int32Array
+  /** Places by hash, a power of two of them. */
+  private table!: Uint32Array
+  /** Those that are taken. */
+  private placed = 0
   /** `stride` words for each slot, and the same memory as bytes. */
   private words!: Uint32Array
   private bytes!: Uint8Array
+  /** By slot, 1 when the store has the row. */
+  private found!: Uint8Array
   private keys = new Uint32Array(8 * slotsFirst)
   private keysUsed = 0
   /** Where the keys of the read under way are, and the one that is looked for, its last word filled with zeros. */
@@ -70,7 +80,7 @@ export class RowCache {
     private readonly plan: RecordPlan,
     private readonly bytesMax: number,
   ) {
-    let at = fieldsAt
+    let at = 0
     this.dense = plan.dense.map(({ field, offset, bytes }) => {
       const dtype = field.dtype as DenseDType
       const placed = { name: field.name, dtype, elements: elements(field.shape), bytes, from: offset, at }
@@ -84,7 +94,7 @@ export class RowCache {
 
   /** Before a read of `rows` rows of the table as it is at `version`; `keys` is what `has` finds their bytes in. */
   begin(version: number, rows: number, keys: Uint8Array): void {
-    const bytes = 4 * (this.used * this.stride + this.keysUsed) + this.textUsed
+    const bytes = 4 * (this.used * this.stride + this.placed * placeWords + this.keysUsed) + this.textUsed
     if (bytes > this.bytesMax) {
       this.resting = this.hits * rowsPerHit < this.asked ? restReads : 0
       this.asked = this.hits = 0
@@ -106,36 +116,34 @@ export class RowCache {
 
   /** Row `row` of the read has the key of `length` bytes at `begin`. False when it is new here: its record is `put`, unless there is none. */
   has(row: number, begin: number, length: number): boolean {
-    const { table, words, stride, keys, key } = this
+    const { table, keys, key } = this
     const hash = copyKey(this.source, this.sourceBegin + begin, length, key)
     const keyWords = (length + 3) >>> 2
-    const mask = table.length - 1
-    for (let probe = 0; probe < probesMax; probe++) {
-      const at = (hash + probe) & mask
-      const slot = table[at]!
-      if (slot < 0) {
-        table[at] = this.slots[row] = this.add(hash, length)
-        // A quarter full at most: most keys are where their hash sends them.
-        if (4 * this.used > table.length) this.rehash()
+    const last = table.length - placeWords
+    let place = (hash << 2) & last
+    for (let probe = 0; probe < probesMax; probe++, place = (place + placeWords) & last) {
+      const slot = table[place + slotAt]!
+      if (slot === 0) {
+        this.slots[row] = this.add()
+        this.keep(place, hash, length)
         return false
       }
-      const place = slot * stride
-      if (words[place + hashAt] !== hash || words[place + keyAt + 1] !== length) continue
-      const begun = words[place + keyAt]!
+      if (table[place + hashAt] !== hash || table[place + keyBytesAt] !== length) continue
+      const begun = table[place + keyBeginAt]!
       let word = 0
       while (word < keyWords && keys[begun + word] === key[word]) word++
       if (word < keyWords) continue
-      this.slots[row] = slot
+      this.slots[row] = slot - 1
       this.hits++
       return true
     }
-    this.slots[row] = this.add(hash, 0)
+    this.slots[row] = this.add()
     return false
   }
 
   /** Row `row` of the read has a key that cannot be there. */
   miss(row: number): void {
-    this.slots[row] = this.add(0, 0)
+    this.slots[row] = this.add()
   }
 
   /** The row's record is the first `length` bytes of `record`. */
@@ -158,14 +166,14 @@ export class RowCache {
       this.textUsed += bytes
       at += bytes
     }
-    this.words[slot + foundAt] = 1
+    this.found[this.slots[row]!] = 1
   }
 
   finish(rows: number): FactRows {
     const { words, bytes, text, stride } = this
     const ids = this.slots.slice(0, rows)
     const found = new Uint8Array(rows)
-    for (let i = 0; i < rows; i++) found[i] = words[ids[i]! * stride + foundAt]!
+    for (let i = 0; i < rows; i++) found[i] = this.found[ids[i]!]!
     const column = (name: string): DenseArray | Strings => {
       const field = this.dense.find((one) => one.name === name)
       if (field !== undefined) return denseColumn(field, words, bytes, ids, stride)
@@ -178,46 +186,56 @@ export class RowCache {
     return { rows, found, column, kept: { ids, idsEnd: this.used, of: words } }
   }
 
-  /** A slot for the key that was copied last, or for none. */
-  private add(hash: number, length: number): number {
+  private add(): number {
     const slot = this.used++
-    const at = slot * this.stride
-    if (at === this.words.length) this.grow()
+    if (slot === this.found.length) this.grow()
+    return slot
+  }
+
+  /** Puts the key that was copied last, and the slot that was added last, at a free place. */
+  private keep(place: number, hash: number, length: number): void {
+    const { table, keysUsed } = this
     const keyWords = (length + 3) >>> 2
-    if (this.keysUsed + keyWords > this.keys.length) {
+    if (keysUsed + keyWords > this.keys.length) {
       const keys = new Uint32Array(2 * this.keys.length + keyWords)
       keys.set(this.keys)
       this.keys = keys
     }
-    this.words[at + hashAt] = hash
-    this.words[at + keyAt] = this.keysUsed
-    this.words[at + keyAt + 1] = length
-    for (let word = 0; word < keyWords; word++) this.keys[this.keysUsed + word] = this.key[word]!
+    table[place + hashAt] = hash
+    table[place + keyBeginAt] = keysUsed
+    table[place + keyBytesAt] = length
+    table[place + slotAt] = this.used
+    for (let word = 0; word < keyWords; word++) this.keys[keysUsed + word] = this.key[word]!
     this.keysUsed += keyWords
-    return slot
+    // A quarter full at most: most keys are where their hash sends them.
+    if (4 * ++this.placed > table.length / placeWords) this.rehash()
   }
 
   private make(slots: number): void {
-    this.table = new Int32Array(4 * slots).fill(-1)
+    this.table = new Uint32Array(4 * slots * placeWords)
     this.words = new Uint32Array(slots * this.stride)
     this.bytes = new Uint8Array(this.words.buffer)
+    this.found = new Uint8Array(slots)
   }
 
   private grow(): void {
-    const { words } = this
+    const { words, found } = this
     this.words = new Uint32Array(2 * words.length)
     this.words.set(words)
     this.bytes = new Uint8Array(this.words.buffer)
+    this.found = new Uint8Array(2 * found.length)
+    this.found.set(found)
   }
 
   private rehash(): void {
-    const table = new Int32Array(2 * this.table.length).fill(-1)
-    const mask = table.length - 1
-    for (const slot of this.table) {
-      if (slot < 0) continue
-      let at = this.words[slot * this.stride]! & mask
-      while (table[at]! >= 0) at = (at + 1) & mask
-      table[at] = slot
+    const { table: old } = this
+    const table = new Uint32Array(2 * old.length)
+    const last = table.length - placeWords
+    for (let from = 0; from < old.length; from += placeWords) {
+      if (old[from + slotAt] === 0) continue
+      let to = (old[from + hashAt]! << 2) & last
+      while (table[to + slotAt] !== 0) to = (to + placeWords) & last
+      for (let word = 0; word < placeWords; word++) table[to + word] = old[from + word]!
     }
     this.table = table
   }
@@ -226,7 +244,7 @@ export class RowCache {
   private clear(): void {
     this.make(2 ** Math.ceil(Math.log2(Math.max(this.used, slotsFirst))))
     this.text = Buffer.allocUnsafeSlow(this.textUsed)
-    this.used = this.keysUsed = this.textUsed = 0
+    this.used = this.placed = this.keysUsed = this.textUsed = 0
   }
 }
 
@@ -239,7 +257,8 @@ function larger(heap: Buffer, used: number, bytes: number): Buffer {
 /**
  * Copies `length` bytes at `begin` of `words` to the begin of `into`.
  *
- * @returns their hash: MurmurHash2's mixing of words, which is quick and spreads keys that differ in one byte
+ * @returns their hash: words are mixed as in FxHash, by one multiplication each; MurmurHash2's last lines spread what it leaves
+ *   in the high bits alone
  */
 function copyKey(words: Uint32Array, begin: number, length: number, into: Uint32Array): number {
   const shift = (begin & 3) * 8
@@ -268,8 +287,7 @@ function copyKey(words: Uint32Array, begin: number, length: number, into: Uint32
 }
 
 function mix(hash: number, bits: number): number {
-  const product = Math.imul(bits, 0x5bd1e995)
-  return Math.imul(hash, 0x5bd1e995) ^ Math.imul(product ^ (product >>> 24), 0x5bd1e995)
+  return Math.imul(((hash << 5) | (hash >>> 27)) ^ bits, 0x9e3779b1)
 }
 
 /** A copy that ends with a whole word. */

@@ -16,11 +16,13 @@ interface Memory {
   readonly width: number
   /** Rows of the batch under way, `batchRows` of them, and behind them a row for each of the reader's. */
   values: DenseArray
+  /** The same, as words where its rows are whole words, else as bytes: one loop sees few types of arrays. */
+  units: Uint32Array | Uint8Array
 }
 
 /** What is kept of one fact, bytes; rows beyond it are made anew for every batch. */
 const keptBytesMax = 64 * 2 ** 20
-/** Elements of a row above which a call that moves memory beats a loop. */
+/** Words or bytes of a row above which a call that moves memory beats a loop. */
 const loopMax = 8
 
 /**
@@ -44,6 +46,7 @@ export class Derived {
       dtype,
       width: shape.reduce((product, n) => product * n, 1),
       values: denseArray(dtype, 0),
+      units: new Uint32Array(0),
     }))
   }
 
@@ -61,7 +64,8 @@ export class Derived {
     }
     this.reserve(rows, kept.idsEnd)
     this.make(fields, kept)
-    for (const { values, width } of this.memories) gather(values, this.batchRows, kept.ids, width)
+    for (const { units } of this.memories)
+      gather(units, this.batchRows, kept.ids, units.length / (this.batchRows + this.made.length))
     return this.batch(rows)
   }
 
@@ -114,6 +118,7 @@ export class Derived {
       const values = denseArray(dtype, (batchRows + made.length) * width)
       ;(values as Float32Array).set(memory.values.subarray(this.batchRows * width) as Float32Array, batchRows * width)
       memory.values = values
+      memory.units = unitsOf(values, width)
     }
     this.batchRows = batchRows
     this.made = made
@@ -137,11 +142,17 @@ function rowsOf(columns: Columns, rows: readonly number[], of: number): Columns 
   )
 }
 
+function unitsOf({ buffer, BYTES_PER_ELEMENT }: DenseArray, width: number): Uint32Array | Uint8Array {
+  return (width * BYTES_PER_ELEMENT) % 4 === 0 ? new Uint32Array(buffer) : new Uint8Array(buffer)
+}
+
 /** Copies the kept rows `ids`, which begin at row `kept`, to the first rows: in one memory, so that no copy needs a view. */
-function gather(values: DenseArray, kept: number, ids: Int32Array, width: number): void {
-  for (let row = 0; row < ids.length; row++) {
-    const from = (kept + ids[row]!) * width
-    if (width > loopMax) values.copyWithin(row * width, from, from + width)
-    else for (let i = 0; i < width; i++) values[row * width + i] = values[from + i]!
-  }
+function gather(units: Uint32Array | Uint8Array, kept: number, ids: Int32Array, width: number): void {
+  if (width === 1) for (let row = 0; row < ids.length; row++) units[row] = units[kept + ids[row]!]!
+  else
+    for (let row = 0; row < ids.length; row++) {
+      const from = (kept + ids[row]!) * width
+      if (width > loopMax) units.copyWithin(row * width, from, from + width)
+      else for (let i = 0; i < width; i++) units[row * width + i] = units[from + i]!
+    }
 }
