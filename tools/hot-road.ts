@@ -11,12 +11,11 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { laneFlags } from '@millrace/server/in-process'
 
 const root = join(__dirname, '..')
 const ours = new RegExp(`${root}/(libs|apps|bench)/.*`)
 const requests = process.argv[2] ?? '400000'
-/** As lanes are started: apps/server/src/supervisor.ts. */
-const laneFlags = ['--max-inlined-bytecode-size-cumulative=3000']
 
 interface Code {
   readonly begin: number

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Arena, type Signature } from '@millrace/base'
 import { BatchQueue } from '@millrace/batch'
 import { Decider } from '@millrace/client'
-import { compileRules, parseRules, PlainAsker, type Ask, type Rules, type RulesFile, type Table } from '@millrace/rules'
+import { compileRules, parseRules, type Rules, type RulesFile, type Table } from '@millrace/rules'
 import { encodeRequest, type ReplyMessage, type RequestMessage } from '@millrace/wire'
 import { hashOf } from '../objective-hash'
 
@@ -129,9 +129,4 @@ export const askedRequest = {
   objective: 'mlp-64',
   subject: 'account-42',
   context: { country: 'DE', device: 'phone', age: 30, kids: false },
-}
-
-export function asked(): Ask {
-  const { objective, subject, context } = askedRequest
-  return new PlainAsker().set(objective, subject, context)
 }

@@ -1,5 +1,5 @@
 import { murmur3Words } from './murmur3-words'
-import { firstWord, nameHash } from './name-hash'
+import { firstWord, lastWord, nameHash, wholeBytes } from './name-hash'
 import { Op, slotsMax, textSeed } from './program'
 import type { Ask, Table } from './table'
 
@@ -25,9 +25,12 @@ export function bind(table: Table, ask: Ask): void {
   for (let i = 0; i < contextCount; i++) {
     const from = contextNameBegin[i]!
     const bytes = contextNameLength[i]!
-    const h = nameHash(words, from, bytes)
-    for (let at = attributesAt + 1 + 4 * (h & mask); program[at + 1] !== 0; at = following(at, 4, attributesAt, mask)) {
-      if (program[at] !== h || !equals(program, program[at + 1]!, words, from, bytes)) continue
+    const first = firstWord(words, from, bytes)
+    const last = lastWord(words, from, bytes)
+    const h = nameHash(bytes, first, last)
+    for (let at = attributesAt + 1 + 7 * (h & mask); program[at + 1] !== 0; at = following(at, 7, attributesAt, mask)) {
+      if (program[at + 4] !== bytes || program[at + 5] !== first || program[at + 6] !== last) continue
+      if (bytes > wholeBytes && !equals(program, program[at + 1]!, words, from, bytes)) continue
       const slot = program[at + 2]!
       place[slot] = contextKind[i] === program[at + 3] ? i : ABSENT
       hashed[slot] = 0

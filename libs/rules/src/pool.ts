@@ -1,6 +1,6 @@
 import type { AttributeKind } from '@millrace/base'
 import { murmur3Words } from './murmur3-words'
-import { firstWord, nameHash } from './name-hash'
+import { firstWord, lastWord, nameHash } from './name-hash'
 import { fewTexts, Op, textSeed } from './program'
 
 const encoder = new TextEncoder()
@@ -52,9 +52,10 @@ export class Pool {
   attributes(): number {
     return this.slots.size === 0
       ? 0
-      : this.hashed([...this.slots.keys()], nameHash, 4, (name) => {
+      : this.hashed([...this.slots.keys()], hashOfName, 7, (name) => {
           const slot = this.slots.get(name)!
-          return [slot, wireKinds[this.kinds[slot]!]]
+          const { words, bytes } = wordsOf(name)
+          return [slot, wireKinds[this.kinds[slot]!], bytes, firstWord(words, 0, bytes), lastWord(words, 0, bytes)]
         })
   }
 
@@ -95,6 +96,10 @@ function wordsOf(text: string): { words: Uint32Array; bytes: number } {
   const padded = new Uint8Array((encoded.length + 3) & ~3)
   padded.set(encoded)
   return { words: new Uint32Array(padded.buffer), bytes: encoded.length }
+}
+
+function hashOfName(words: Uint32Array, begin: number, bytes: number): number {
+  return nameHash(bytes, firstWord(words, begin, bytes), lastWord(words, begin, bytes))
 }
 
 function murmurOfText(words: Uint32Array, begin: number, bytes: number): number {

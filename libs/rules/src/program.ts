@@ -2,8 +2,9 @@
  * Rules as integers, in one Int32Array.
  *
  *   [mask] [lo hi begin]...     objectives, open addressing by (lo ^ hi) & mask; begin 0 is an empty slot
- *   [mask] [hash literal slot kind]
- *                               attributes that conditions ask for, by hash & mask; literal 0 is empty
+ *   [mask] [hash literal slot kind bytes first last]...
+ *                               attributes that conditions ask for, by hash & mask, each with its first and its last
+ *                               word; literal 0 is empty
  *   [objective context shadows enrichments overrides] records
  *                               of one objective: its place in the file; 1 when a record that decides asks for an
  *                               attribute; where the records of its shadows, enrichments and overrides begin, or 0

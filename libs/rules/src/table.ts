@@ -187,25 +187,33 @@ function run(table: Table, ask: Ask, begin: number, cells: CellSource): number {
   const { subjectWords, subjectBegin, subjectLength } = ask
   // Experiments of a group ask for one bucket, each for its own part.
   let seed = 0
-  let bucket = -1
+  let bucket = 0
+  let drawn = false
   for (let at = begin; ; ) {
+    const op = program[at]!
+    if (op >= firstTest) {
+      at = afterTest(table, ask, at)
+      continue
+    }
     const next = at + program[at + 1]!
-    switch (program[at]) {
+    switch (op) {
       case Op.ROUTE:
         return program[at + 2]!
       case Op.CELLS:
-        if (subjectLength > 0)
-          return cellOf(program, at + 3, murmur3Words(subjectWords, subjectBegin, subjectLength, program[at + 2]!))
-        at = next
-        break
       case Op.SHARE:
       case Op.HELD: {
-        if (subjectLength > 0 && (bucket < 0 || seed !== program[at + 2])) {
+        if (subjectLength > 0 && !(drawn && seed === program[at + 2])) {
+          drawn = true
           seed = program[at + 2]!
           bucket = murmur3Words(subjectWords, subjectBegin, subjectLength, seed)
         }
-        const inside = bucket >= program[at + 3]! >>> 0 && bucket <= program[at + 4]! >>> 0
-        at = inside === (program[at] === Op.SHARE) ? next : program[at + 5]!
+        if (op === Op.CELLS) {
+          if (subjectLength > 0) return cellOf(program, at + 3, bucket)
+          at = next
+          break
+        }
+        const inside = subjectLength > 0 && bucket >= program[at + 3]! >>> 0 && bucket <= program[at + 4]! >>> 0
+        at = inside === (op === Op.SHARE) ? next : program[at + 5]!
         break
       }
       case Op.GIVEN: {
@@ -224,8 +232,6 @@ function run(table: Table, ask: Ask, begin: number, cells: CellSource): number {
         at = next
         break
       }
-      default:
-        at = afterTest(table, ask, at)
     }
   }
 }
