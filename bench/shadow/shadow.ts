@@ -1,4 +1,4 @@
-import { cpSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RulesFile } from '@millrace/rules'
 import type { ShadowReport } from '@millrace/server'
@@ -33,7 +33,11 @@ export interface ShadowResult {
 const setups: readonly Setup[] = [2, 1].flatMap((threads) => [
   { name: 'small network', threads, repository: smallRepository },
   { name: 'dear network', threads, repository: makeRepository },
+  { name: 'device', threads, repository: deviceRepository },
 ])
+
+/** What a row takes on the device, ms. */
+const deviceMs = 0.125
 
 const objective = 'mlp-64'
 const plain: RulesFile = { objectives: { [objective]: { default: 'mlp-64@1' } } }
@@ -101,6 +105,34 @@ function smallRepository(parent: string): string {
   const path = join(parent, 'repository')
   const version = 'workflows/mlp-64/1'
   cpSync(join(__dirname, '../../repository', version), join(path, version), { recursive: true })
+  return path
+}
+
+/**
+ * A device that is not this machine's CPUs: its thread waits for it. What requests notice is then what they wait behind
+ * copies, not that two cores serve, copy, compare and make the load.
+ */
+function deviceRepository(parent: string): string {
+  const path = join(parent, 'repository')
+  const folder = join(path, 'workflows/mlp-64/1')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(
+    join(folder, 'workflow.ts'),
+    `import { column, defineWorkflow } from '@millrace/workflow'
+
+const never = new Int32Array(new SharedArrayBuffer(4))
+
+export default defineWorkflow({
+  inputs: { features: column('f32', { shape: [64] }) },
+  outputs: { score: column('f32') },
+  batch: { rowsMax: 16 },
+  postprocess({ rows, inputs, outputs }) {
+    Atomics.wait(never, 0, 0, rows * ${deviceMs})
+    for (let row = 0; row < rows; row++) outputs.score[row] = inputs.features[64 * row]!
+  },
+})
+`,
+  )
   return path
 }
 

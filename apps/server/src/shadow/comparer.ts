@@ -102,7 +102,7 @@ export class Comparer {
   private settle(copy: Copy, batch: Batch | null, r: number): void {
     const { tally } = copy.pair
     tally.answered(copy.primaryCode as Code, copy.code as Code)
-    const primary = copy.answer === null ? null : replyOutputs(copy.answer.bytes)
+    const primary = copy.answer === null ? null : replyOutputs(this.kept.read(copy.answer))
     const [primaryOk, ok] = [copy.primaryCode, copy.code].map((code) => code === (Code.OK as number))
     const own = ok === true ? this.outputsOf(copy, batch, r) : null
     const bothAnswered = primary !== null && own !== null

@@ -11,10 +11,15 @@ interface Page {
   holders: number
 }
 
-/** An answer that was given, until its copy can be compared with it. */
+/**
+ * An answer that was given, until its copy can be compared with it. Thousands live for seconds: they are places, since the
+ * garbage collector moves each view that lives, while requests wait.
+ */
 export interface KeptAnswer {
   readonly page: Page
-  readonly bytes: Uint8Array
+  /** In the arena, bytes. */
+  readonly begin: number
+  readonly length: number
 }
 
 /**
@@ -40,7 +45,12 @@ export class KeptAnswers {
     this.arena.bytes.set(answer, begin)
     page.used += bytes
     page.holders += holders
-    return { page, bytes: this.arena.bytes.subarray(begin, begin + answer.length) }
+    return { page, begin, length: answer.length }
+  }
+
+  /** The bytes of an answer that is not released. */
+  read({ begin, length }: KeptAnswer): Uint8Array {
+    return this.arena.bytes.subarray(begin, begin + length)
   }
 
   /** One copy is done with an answer. */

@@ -5,7 +5,7 @@ export const waitMsMax = 5_000
 /** Copies gather this long, ms: a thread that is woken once for many costs the primaries less. */
 export const gatherMs = 10
 /** Microseconds that a batch of copies may take: a primary that comes meanwhile may have to wait for it. */
-export const runUsWanted = 1_000
+export const runUsWanted = 250
 /** Rows of the first batch of a version. */
 export const firstRows = 16
 /** Microseconds of one turn of the event loop in which answers are compared. */
