@@ -319,27 +319,40 @@ describe.each(['uws', 'node'])('bodies and connections that somebody leaves open
     }
   })
 
-  // uWebSockets.js does not say reliably when such a connection is gone.
-  if (transport === 'uws') return
-  test('connections that are no WebSockets; those that go make room', async () => {
+  test('connections that are no WebSockets; those that go, or become one, make room', async () => {
     const served = await serve({ MILLRACE_TRANSPORT: transport, MILLRACE_CONNECTIONS_MAX: '3' })
     const { port } = served.server
-    const ask = (): Promise<string> => saying(served.client().score(slow(0)))
-    // WebSockets have a limit of their own.
-    const sockets = await Promise.all([1, 2, 3].map(() => RawSocket.open(port)))
-    for (let round = 0; round < 2; round++) {
-      const idle = await Promise.all([1, 2, 3].map(() => open(port)))
-      await until('three have been heard', async () => {
-        const fourth = await open(port)
-        return Promise.race([
-          new Promise<true>((resolve) => fourth.socket.once('close', () => resolve(true))),
-          new Promise<string>((resolve) => setTimeout(() => resolve('it stays'), 200)),
-        ]).finally(() => fourth.socket.destroy())
-      })
-      for (const { socket } of idle) socket.destroy()
-      await until('there is room', async () => (await ask()) === 'OK' || 'not yet')
+    const body = JSON.stringify({ objective: 'slow', inputs: { ms: [0] } })
+    const post = `POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    /** One that stays open when it is answered; false: it is closed before. */
+    const isServed = async (): Promise<boolean> => {
+      const { socket, said } = await open(port)
+      const gone = new Promise<boolean>((resolve) => socket.once('close', () => resolve(false)))
+      const answered = new Promise<boolean>((resolve) => socket.once('data', () => resolve(said().includes(' 200 OK'))))
+      socket.write(post)
+      return Promise.race([answered, gone])
     }
-    await Promise.all(sockets.map((socket) => socket.close()))
+    for (let round = 0; round < 3; round++) {
+      await until('there is room for three', async () => {
+        for (const socket of opened.splice(0)) socket.destroy()
+        return ((await isServed()) && (await isServed()) && (await isServed())) || 'not yet'
+      })
+      for (let i = 0; i < 5; i++) expect(await isServed()).toBe(false)
+      await expect(RawSocket.open(port)).rejects.toThrow()
+      // Through one place go as many WebSockets as there may be: they have a limit of their own.
+      opened.shift()!.destroy()
+      const sockets: RawSocket[] = []
+      await until('there is room for one', () =>
+        RawSocket.open(port).then(
+          (socket) => sockets.push(socket) > 0 || '',
+          () => 'not yet',
+        ),
+      )
+      for (let i = 0; i < 3; i++) sockets.push(await RawSocket.open(port))
+      expect([await isServed(), await isServed()]).toEqual([true, false])
+      for (const socket of sockets) socket.terminate()
+      await until('they are gone', async () => (await served.lane()).sockets.websocket === 0 || 'not yet')
+    }
   })
 })
 

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
+import { connect as connectPlain } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
@@ -67,6 +68,27 @@ describeWith('openssl')('TLS', () => {
           socket.destroy()
         }
       }
+    })
+
+    test('connections that never say who they are count among those that may be open', async () => {
+      const tls = { MILLRACE_TLS_CERT: files.cert, MILLRACE_TLS_KEY: files.key }
+      const few = await serve({ MILLRACE_TRANSPORT: transport, MILLRACE_CONNECTIONS_MAX: '2', ...tls })
+      const isOpen = (): Promise<boolean> =>
+        handshake(few.server.port, { ca: authority.text }).then(
+          (socket) => {
+            socket.destroy()
+            return true
+          },
+          () => false,
+        )
+      for (let round = 0; round < 2; round++) {
+        await until('there is room', async () => (await isOpen()) || 'not yet')
+        const silent = [1, 2].map(() => connectPlain(few.server.port, '127.0.0.1'))
+        for (const socket of silent) socket.on('error', () => undefined)
+        await until('there is none', async () => !(await isOpen()) || 'there is')
+        for (const socket of silent) socket.destroy()
+      }
+      await until('there is room', async () => (await isOpen()) || 'not yet')
     })
 
     test('the admin port answers', async () => {

@@ -40,6 +40,7 @@ export async function openUws(uws: typeof Uws, options: TransportOptions): Promi
   const sockets = new Set<UwsSocket>()
   const way: WayBack = {
     leaving: false,
+    connections: 0,
     sending: new Set(),
     unread: new HeldBytes(options.unreadBytesMax),
     arriving: new HeldBytes(options.arrivingBytesMax),
@@ -93,12 +94,18 @@ interface OpenApp {
 
 function openApp(
   uws: typeof Uws,
-  { tls, host, bodyBytesMax, allowedOrigins, socketsMax, door, doorkeeper, lane }: TransportOptions,
+  { tls, host, bodyBytesMax, allowedOrigins, socketsMax, connectionsMax, door, doorkeeper, lane }: TransportOptions,
   port: number,
   sockets: Set<UwsSocket>,
   way: WayBack,
 ): Promise<OpenApp> {
   const app = tls === null ? uws.App() : uws.SSLApp({ cert_file_name: tls.files.cert, key_file_name: tls.files.key })
+  // 1 where a connection was accepted, before a byte of it is read; -1 where it is gone, unless it is a WebSocket by then.
+  const count = (res: Uws.HttpResponse, by: number): void => {
+    way.connections += by
+    if (by === 1 && way.connections > connectionsMax) res.close()
+  }
+  app.filter(count as Parameters<typeof app.filter>[0])
   const post = (dryRun: boolean) => (res: Uws.HttpResponse, req: Uws.HttpRequest) => {
     const head = readHead(req)
     if (head.hides) return void res.close()
@@ -145,6 +152,7 @@ function openApp(
       )
     },
     open: (ws: OpenSocket) => {
+      way.connections--
       ws.socket = new UwsSocket(ws, ws.getUserData().who, way.unread)
       sockets.add(ws.socket)
       if (way.leaving) ws.socket.leave()
@@ -236,6 +244,8 @@ const largeBytes = 64 * 1024
 
 /** What was answered and is not all with the other side yet. */
 interface WayBack {
+  /** Connections that are no WebSockets. */
+  connections: number
   /** The server drains: connections end with their next answer. */
   leaving: boolean
   readonly sending: Set<UwsResponse>

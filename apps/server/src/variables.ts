@@ -289,14 +289,7 @@ export const variables: readonly Variable[] = [
     2 ** 24,
   ),
   number('MILLRACE_SOCKETS_MAX', 10_000, 'sockets', 'WebSockets that a lane has open.', 1, 2 ** 22),
-  number(
-    'MILLRACE_CONNECTIONS_MAX',
-    8_000,
-    'sockets',
-    'Other connections that a lane has open, on node:http.',
-    1,
-    2 ** 22,
-  ),
+  number('MILLRACE_CONNECTIONS_MAX', 8_000, 'sockets', 'Other connections that a lane has open.', 1, 2 ** 22),
   bytes(
     'MILLRACE_ARRIVING_BYTES_MAX',
     '128MiB',
