@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { hunt, roadMutants } from './mutants'
+import { hunt } from './mutants'
+import { roadMutants } from './road/mutants'
 import { simulateControl } from './control/simulate'
 import { simulateRoad } from './road/simulate'
 import { runSeeds, tellSeed, type Failure, type Simulation } from './seeds'

@@ -3,12 +3,15 @@ import type { Config } from '@millrace/server'
 import { routingKey } from '@millrace/rules'
 import type { ReplyMessage, RouteMessage } from '@millrace/wire'
 import { expectedOutputs, sameColumn } from './columns'
+import { isTooMuch } from './holdings'
 import { turnUsMax, unknownObjective } from './lane'
 import type { Answer, Request } from './request'
 
 /** Why an answer is none that its request may get; null: it may. */
 export function faultOf(config: Config, request: Request, { reply, atUs }: Answer): string | null {
   const { code } = reply
+  if (request.stranger !== null)
+    return code === request.stranger && reply.route === null ? null : `says ${code} to somebody who may not ask`
   if (code !== 'NOT_FOUND' && !sameRoute(reply.route, request.route))
     return `says that ${text(reply.route)} decided, the rules say ${text(request.route)}`
   return code === 'OK'
@@ -19,6 +22,7 @@ export function faultOf(config: Config, request: Request, { reply, atUs }: Answe
 function faultOfAnswer(request: Request, reply: ReplyMessage, nowUs: number): string | null {
   const { version, route } = request
   if (request.dryRun) {
+    if (!request.mayResolve) return 'says what would answer to somebody who may not ask it'
     const { workflow, version: number } = route!
     if (reply.resolved?.routingKey !== routingKey(workflow, number)) return `resolves to ${reply.resolved?.routingKey}`
     return reply.outputs.length > 0 ? 'has outputs, and was a dry run' : null
@@ -65,7 +69,12 @@ function faultOfRefusal(
       if (message.startsWith('inputs.')) return said(request.spoiled)
       if (message.startsWith('context.')) return said(isMissed(request))
       return said(fates.has('refused'))
+    case 'PERMISSION_DENIED':
+      return said(request.dryRun && !request.mayResolve)
     case 'RESOURCE_EXHAUSTED':
+      if (message.includes('MILLRACE_SOCKET_IN_FLIGHT_MAX')) return said(request.inFlight >= config.socketInFlightMax)
+      if (message.includes('other tenants ask')) return said(isTooMuch(rows, request.share!))
+      if (message.startsWith('limit ')) return said(request.limited.some((id) => message.startsWith(`limit ${id} `)))
       if (message.includes('MILLRACE_QUEUE_ROWS_MAX')) return said(request.rowsWaiting + rows > config.queueRowsMax)
       if (message.includes('MILLRACE_REQUESTS_IN_FLIGHT_MAX'))
         return said(request.callsUsed === config.requestsInFlightMax)

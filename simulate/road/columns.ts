@@ -72,6 +72,7 @@ const attributes: readonly AttributeSpec[] = [
   attributeSpec('country', 'text', 'nowhere'),
   attributeSpec('age', 'number', -1),
   attributeSpec('kids', 'truth', null),
+  attributeSpec('tenant', 'text', 'nobody'),
 ]
 
 export function randomContext(chance: Chance): Context {

@@ -1,12 +1,14 @@
 import { Code, codeNames } from '@millrace/base'
-import { anybody, type Party, type Post, type Socket } from '@millrace/server/in-process'
+import type { Party, Post, Principal, Socket } from '@millrace/server/in-process'
 import { decodeReply, decodeReplyList, httpStatus, type ReplyMessage } from '@millrace/wire'
 import { Violation } from '../story'
 import type { Request } from './request'
+import type { Guest } from './tenants'
 
 /** Whoever asks, over one connection. */
 export interface Connection {
   readonly name: string
+  readonly guest: Guest
   closed: boolean
   /** When it was; Infinity before. */
   closedUs: number
@@ -19,7 +21,7 @@ export type Answered = (connection: Connection, reply: ReplyMessage, request: Re
 
 /** A WebSocket: any number of requests, answered in any order. */
 export class SimulatedSocket implements Socket, Connection {
-  readonly party: Party = { who: anybody, inFlight: 0 }
+  readonly party: Party
   readonly open = new Set<Request>()
   closed = false
   closedUs = Infinity
@@ -27,8 +29,11 @@ export class SimulatedSocket implements Socket, Connection {
 
   constructor(
     readonly name: string,
+    readonly guest: Guest,
     private readonly answered: Answered,
-  ) {}
+  ) {
+    this.party = { who: guest.who, inFlight: 0 }
+  }
 
   reply(message: Uint8Array, _item: number, code: number): void {
     if (this.closed) throw new Violation(`${this.name} is answered, and is closed`)
@@ -51,7 +56,6 @@ export class SimulatedSocket implements Socket, Connection {
 
 /** One POST, of one request or of a list. */
 export class SimulatedPost implements Post, Connection {
-  readonly who = anybody
   inFlight = 0
   readonly contentType = 'application/x-flatbuffers'
   readonly dryRun = false
@@ -62,8 +66,13 @@ export class SimulatedPost implements Post, Connection {
 
   constructor(
     readonly name: string,
+    readonly guest: Guest,
     private readonly answered: Answered,
   ) {}
+
+  get who(): Principal {
+    return this.guest.who
+  }
 
   /** In the order of the list; one alone where it is none. */
   requests: readonly Request[] = []

@@ -18,6 +18,7 @@ import { Violation } from '../story'
 import { randomInputs, randomSignature } from './columns'
 import { SimulatedPool, type DeviceVersion } from './device'
 import { nameOf, type Asked, type Request } from './request'
+import { randomTenant, SimulatedTenants } from './tenants'
 import { WatchedArena, type World } from './world'
 
 /** A workflow: an objective of the same name asks for it. */
@@ -46,6 +47,7 @@ export class SimulatedLane {
   readonly versions: Versions
   readonly road: Road
   readonly door: RoadDoor
+  readonly tenants: SimulatedTenants
   readonly workflows: readonly Workflow[]
   rules: Rules
   rulesVersion = 1
@@ -97,6 +99,7 @@ export class SimulatedLane {
       clock,
       pools: this.roadPools,
     })
+    this.tenants = new SimulatedTenants(world, (names) => this.road.tenants.prove(names))
     this.door = new RoadDoor(this.road, new RulesFeed({ version: 1, rules: file }), config)
   }
 
@@ -290,9 +293,17 @@ export class SimulatedLane {
         .map((one, i) => ({
           id: `condition-${i}`,
           objectives: [one.objective],
-          when: { country: ['DE'] },
+          when: chance.holds(0.5) ? { country: ['DE'] } : { tenant: [randomTenant(chance)] },
           workflow: versionOf(one),
         })),
+      limits: Array.from({ length: chance.pick([0, 0, 0, 2]) }, (_, i) => ({
+        id: `limit-${i}`,
+        ...(chance.holds(0.5) && { objectives: [chance.pick(this.workflows).objective] }),
+        tenant: chance.pick([undefined, '*', randomTenant(chance)]),
+        ...(chance.holds(0.5)
+          ? { requests_in_flight: chance.whole(1, 8) }
+          : { requests_per_second: chance.spread(1, 1000), burst: chance.pick([undefined, 1, 10]) }),
+      })),
       experiments: this.workflows
         .filter(() => chance.holds(0.4))
         .map((one, i) => ({
@@ -338,6 +349,8 @@ function randomConfig(chance: Chance): Config {
     queueRowsMax,
     requestRowsMax: Math.min(queueRowsMax, chance.pick([16, 100, 1000])),
     requestsInFlightMax: chance.pick([4, 32, 10_000]),
+    socketInFlightMax: chance.pick([2, 1000, 1000, 1000]),
+    fairWaitMs: chance.pick([1, 20, 100]),
     deadlineMsDefault: chance.pick([30, 300, 3000]),
     pools,
   }

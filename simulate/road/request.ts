@@ -1,9 +1,11 @@
-import type { ColumnSpec, Context } from '@millrace/base'
+import type { CodeName, ColumnSpec, Context } from '@millrace/base'
 import type { LaneVersion } from '@millrace/server/in-process'
 import { encodeRequest, type ReplyMessage, type RequestMessage, type RouteMessage } from '@millrace/wire'
 import type { Chance } from '../chance'
 import type { Connection } from './connection'
 import { randomContext, randomValues, wireColumns, type Values } from './columns'
+import type { Asked as AskedShare } from './holdings'
+import { randomSaid } from './tenants'
 
 /** What became of a part of a request on a device; `abandoned`: of its version, while it may have been waiting. */
 export type Fate = 'refused' | 'failed' | 'lost' | 'too large' | 'abandoned'
@@ -35,7 +37,11 @@ export interface Request {
   readonly id: bigint
   readonly objective: string
   readonly subject: string | bigint | undefined
+  /** As rules and versions see it: with the tenant that its caller proved to be. */
   readonly context: Context
+  /** The tenant that it says, and the one that its caller proved to be; empty: none. */
+  readonly said: string
+  readonly proven: string
   readonly values: readonly Values[]
   readonly rows: number
   /** Microseconds; 0: it says none. */
@@ -61,10 +67,17 @@ export interface Request {
   /** The version ran on some pool. */
   wasReady: boolean
   wasDraining: boolean
-  /** What was held when it came: rows of its queue, calls. And whether the arena had no block for it. */
+  /** Why its caller may not ask it, and whether he may ask what would answer. */
+  stranger: CodeName | null
+  mayResolve: boolean
+  /** What was held when it came: rows of its queue, calls, those of its connection, its tenant's share. Had the arena a block? */
   rowsWaiting: number
   callsUsed: number
+  inFlight: number
   arenaFull: boolean
+  share: AskedShare | null
+  /** Limits of the rules that may refuse it: as much is taken of them as they allow. */
+  limited: readonly string[]
 
   // What became of it.
   /** By row: runs that brought their outputs. */
@@ -87,7 +100,11 @@ export function randomRequest(
   const long = chance.holds(longShare)
   const rows = long ? chance.whole(1, 12) : rowsOf(chance)
   const values = randomValues(chance, asked.inputs, serial, rows, long)
-  const context = randomContext(chance)
+  const { tenant } = connection.guest
+  const said = randomSaid(chance, connection.guest)
+  const own = randomContext(chance)
+  const seen = tenant || said
+  const context = { ...own, ...(seen !== '' && { tenant: seen }) }
   const subject = chance.pick(['ann', 'bob', 'cem', 'dora', `s${serial}`, 42n, undefined])
   const budgetUs = chance.holds(hasty ? 0.9 : 0.4) ? Math.round(chance.spread(hasty ? 100 : 5_000, 300_000)) : 0
   const priority = chance.holds(0.3) ? 'bulk' : 'interactive'
@@ -100,7 +117,7 @@ export function randomRequest(
   const fields: RequestMessage = {
     id,
     objective,
-    context,
+    context: { ...own, ...(said !== '' && { tenant: said }) },
     inputs,
     deadlineUs: budgetUs,
     priority,
@@ -115,6 +132,8 @@ export function randomRequest(
     objective,
     subject,
     context,
+    said,
+    proven: tenant,
     values,
     rows,
     budgetUs,
@@ -131,9 +150,14 @@ export function randomRequest(
     version: null,
     wasReady: false,
     wasDraining: false,
+    stranger: null,
+    mayResolve: false,
     rowsWaiting: 0,
     callsUsed: 0,
+    inFlight: 0,
     arenaFull: false,
+    share: null,
+    limited: [],
     ran: new Uint8Array(rows),
     fates: new Set(),
     answer: null,

@@ -3,6 +3,7 @@ import { encodeRequestList, type ReplyMessage } from '@millrace/wire'
 import { Violation, type Story, type Tally } from '../story'
 import { faultOf } from './checks'
 import { SimulatedPost, SimulatedSocket, type Connection } from './connection'
+import { Holdings } from './holdings'
 import { lateUsMax, SimulatedLane } from './lane'
 import { nameOf, randomRequest, type Answer, type Habits, type Request } from './request'
 import { World } from './world'
@@ -21,6 +22,7 @@ export function simulateRoad(seed: number, tally: Tally, story: Story | null): v
 
 class RoadSimulation {
   private readonly lane: SimulatedLane
+  private readonly holdings: Holdings
   private sockets: SimulatedSocket[] = []
   private posts: SimulatedPost[] = []
   /** Sent over connections that are open, not answered. */
@@ -43,12 +45,14 @@ class RoadSimulation {
     this.habits = { hasty: chance.holds(0.4), long: chance.pick([0.02, 0.02, 0.5]) }
     this.gapUs = chance.spread(50, 20_000)
     this.burst = chance.whole(1, 12)
+    this.holdings = new Holdings(lane.road, () => this.delivered[0]!)
     this.watchServe()
     world.tell(() => `a lane: ${JSON.stringify(lane.config)}`)
     clock.after(0, () => this.arrive())
     this.often(() => lane.publish())
     this.often(() => lane.found())
     this.often(() => lane.letGo())
+    this.often(() => lane.tenants.change())
     this.often(() => this.settle())
     this.often(() => this.closeOne())
     this.often(() => chance.pick(lane.pools).setAside(chance.spread(1, 100)))
@@ -102,7 +106,7 @@ class RoadSimulation {
     const isList = chance.holds(0.2)
     const count = isList ? chance.whole(0, 6) : 1
     if (chance.holds(0.3)) {
-      const post = new SimulatedPost(`post ${this.connections++}`, this.answered)
+      const post = new SimulatedPost(`post ${this.connections++}`, this.lane.tenants.randomGuest(), this.answered)
       this.posts.push(post)
       post.isList = isList
       post.requests = this.randomRequests(post, count)
@@ -118,7 +122,9 @@ class RoadSimulation {
     const { chance } = this.world
     this.sockets = this.sockets.filter(({ closed }) => !closed)
     if (this.sockets.length === 0 || (this.sockets.length < 8 && chance.holds(0.1)))
-      this.sockets.push(new SimulatedSocket(`socket ${this.connections++}`, this.answered))
+      this.sockets.push(
+        new SimulatedSocket(`socket ${this.connections++}`, this.lane.tenants.randomGuest(), this.answered),
+      )
     return chance.pick(this.sockets)
   }
 
@@ -149,6 +155,8 @@ class RoadSimulation {
       request.version = decided?.version ?? null
       request.wasReady = decided?.version.ready ?? false
       request.wasDraining = lane.road.draining
+      request.stranger = lane.tenants.refusalOf(request.connection.guest, request.said)
+      request.mayResolve = lane.tenants.mayResolve(request.connection.guest)
       request.connection.open.add(request)
       this.waiting.add(request)
       world.tell(() => `${nameOf(request)}, ${request.priority}, due in ${request.dueUs - request.receivedUs} us`)
@@ -174,14 +182,28 @@ class RoadSimulation {
       const [request] = this.delivered
       // An empty list.
       if (request === undefined) return serve(...message)
-      const { served } = request.version ?? { served: null }
-      request.rowsWaiting = (request.priority === 'bulk' ? served?.bulk : served?.interactive)?.rowsWaiting ?? 0
-      request.callsUsed = road.calls.used
+      this.note(request)
       arena.onRefusal = () => (request.arenaFull = true)
       if (!serve(...message)) return false
       this.delivered.shift()
       return true
     }
+  }
+
+  /** What is held when a request comes. */
+  private note(request: Request): void {
+    const { world, lane, holdings } = this
+    const { road, rules } = lane
+    const nowUs = world.clock.nowUs()
+    const { served } = request.version ?? { served: null }
+    const isBulk = request.priority === 'bulk'
+    request.callsUsed = road.calls.used
+    request.inFlight = holdings.waiting(({ connection }) => connection === request.connection)
+    const before = world.requests.slice(0, request.serial).filter(({ stranger }) => stranger === null)
+    request.limited = holdings.limitsTaken(rules.limits ?? [], request, before, nowUs)
+    if (served === null) return
+    request.rowsWaiting = (isBulk ? served.bulk : served.interactive).rowsWaiting
+    request.share = holdings.ask(isBulk ? served.bulkShares : served.interactiveShares, request, nowUs)
   }
 
   private readonly answered = (connection: Connection, reply: ReplyMessage, asked: Request | null): void => {
@@ -267,6 +289,7 @@ class RoadSimulation {
         throw new Violation(`rows wait for ${nowUs - since} us, and a thread that would take them has nothing to do`)
     }
     this.idle = idle
+    this.holdings.check()
   }
 
   /** What holds when everything was answered. */
@@ -285,15 +308,34 @@ class RoadSimulation {
         none(queue.rowsWaiting, 'rows wait')
         none(queue.batches, 'batches are held')
       }
-    const counted = road.tenants.counts.reduce((sum, count) => sum + count, 0)
-    if (counted !== world.requests.length)
-      throw new Violation(`${counted} answers are counted, to ${world.requests.length} requests`)
+    this.holdings.checkEnd(world.clock.nowUs())
+    this.checkCounts()
     road.close()
   }
+
+  /** Each answer is counted to whoever asked. */
+  private checkCounts(): void {
+    const { world, lane } = this
+    const { names, counts } = lane.road.tenants
+    const codes = counts.length / lane.road.tenants.size
+    names.forEach((name, place) => {
+      const counted = counts.subarray(place * codes, (place + 1) * codes).reduce((sum, count) => sum + count, 0)
+      const asked = world.requests.filter((request) => askedBy(request) === name).length
+      if (counted !== asked)
+        throw new Violation(`${counted} answers are counted to '${name}', who asked ${asked} times`)
+    })
+  }
+}
+
+/** Who a request is counted to: who its caller proved to be, and where he may not ask, who he says he is. */
+function askedBy({ stranger, said, context }: Request): string {
+  return stranger === null ? ((context['tenant'] as string | undefined) ?? '') : said
 }
 
 function kindOf({ code, message }: ReplyMessage): string {
   const limit = /MILLRACE_\w+/.exec(message)?.[0]
   if (message.includes('may take')) return `${code} (predicted)`
+  if (message.includes('other tenants ask')) return `${code} (a tenant's part)`
+  if (message.startsWith('limit ')) return `${code} (a limit of the rules)`
   return limit === undefined ? code : `${code} (${limit})`
 }

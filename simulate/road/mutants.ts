@@ -1,0 +1,180 @@
+import type { Mutant } from '../mutants'
+
+/** Bugs of the road. */
+export const roadMutants: readonly Mutant[] = [
+  {
+    what: 'a slab is not given back',
+    file: 'libs/batch/dist/queue.js',
+    find: 'this.arena.release(batch.offset);',
+    replace: 'if (batch.rows !== 3) this.arena.release(batch.offset);',
+  },
+  {
+    what: 'a batch takes strings for which its slab has no room',
+    file: 'libs/batch/dist/queue.js',
+    find: ' && heapBytes <= open.heapLeft',
+    replace: '',
+  },
+  {
+    what: 'blocks of the arena do not come together again',
+    file: 'libs/base/dist/arena.js',
+    find: 'if (this.freeOrder[buddy] !== order + 1)',
+    replace: 'if (order > 1 || this.freeOrder[buddy] !== order + 1)',
+  },
+  {
+    what: 'a call is handed out twice',
+    file: 'apps/server/dist/calls.js',
+    find: 'this.used--;\n        this.spare.push(call);',
+    replace: 'this.used--;\n        this.spare.push(call, call);',
+  },
+  {
+    what: 'deadlines are forgotten while a batch runs',
+    file: 'apps/server/dist/answers.js',
+    find: 'else if (calls.deadlineUs[call] < nowUs)',
+    replace: 'else if (false)',
+  },
+  {
+    what: 'an answer is given after its deadline',
+    file: 'apps/server/dist/answers.js',
+    find: 'else if (this.nowUs > this.calls.deadlineUs[call])',
+    replace: 'else if (false)',
+  },
+  {
+    what: 'rows run that nobody waits for any more',
+    file: 'libs/batch/dist/leave-out.js',
+    find: 'if (dead > 0)',
+    replace: 'if (dead > 1)',
+  },
+  {
+    what: 'answers go to those whose rows were left out',
+    file: 'libs/batch/dist/leave-out.js',
+    find: 'call[kept] = call[r];',
+    replace: '',
+  },
+  {
+    what: 'the parts of a split answer are put together as they come',
+    file: 'apps/server/dist/partial-reply.js',
+    find: 'this.pieces.sort((a, b) => a.rowOfRequest - b.rowOfRequest);',
+    replace: '',
+  },
+  {
+    what: 'each part of a split request has its first rows',
+    file: 'libs/wire/dist/intake.js',
+    find: 'const first = whole ? 0 : fromRow;',
+    replace: 'const first = 0;',
+  },
+  {
+    what: 'an answer bears the id of the one before it',
+    file: 'apps/server/dist/answers.js',
+    find: 'template.words[template.id] = calls.idLo[call];',
+    replace: '',
+  },
+  {
+    what: 'an answer names the rules in force, not those that decided',
+    file: 'apps/server/dist/answers.js',
+    find: 'return this.calls.mapping[call].messages[this.calls.route[call]];',
+    replace:
+      'return (this.mapping.messages[this.calls.route[call]] ?? this.calls.mapping[call].messages[this.calls.route[call]]);',
+  },
+  {
+    what: 'somebody who is gone is answered',
+    file: 'apps/server/dist/answers.js',
+    find: 'calls.answered(call);\n        if (!caller.closed)',
+    replace: 'calls.answered(call);\n        if (true)',
+  },
+  {
+    what: 'bulk goes before interactive',
+    file: 'apps/server/dist/dispatcher.js',
+    find: 'this.turns[p].isDue ? ',
+    replace: 'true ? ',
+  },
+  {
+    what: 'bulk waits for ever behind small interactive batches',
+    file: 'apps/server/dist/dispatcher.js',
+    find: 'this.turns[p].isDue ? ',
+    replace: 'false ? ',
+  },
+  {
+    what: 'bulk goes in turn with full batches of interactive rows',
+    file: 'libs/batch/dist/bulk-turn.js',
+    find: 'this.isDue = small;',
+    replace: 'this.isDue = true;',
+  },
+  {
+    what: 'a request is refused though the queue has room',
+    file: 'apps/server/dist/road.js',
+    find: 'queue.rowsWaiting + rows > queue.queueRowsMax',
+    replace: 'queue.rowsWaiting + rows >= queue.queueRowsMax',
+  },
+  {
+    what: 'a publish is not taken up',
+    file: 'apps/server/dist/road.js',
+    find: 'this.answers.mapping = new mapping_1.Mapping(routed,',
+    replace: 'new mapping_1.Mapping(routed,',
+  },
+  {
+    what: 'what a tenant held stays held',
+    file: 'apps/server/dist/calls.js',
+    find: 'this.shares[call]?.give(this.holder[call], this.rows[call]);',
+    replace: 'if (this.rows[call] !== 3) this.shares[call]?.give(this.holder[call], this.rows[call]);',
+  },
+  {
+    what: 'a tenant is refused its part',
+    file: 'libs/batch/dist/fair-share.js',
+    find: 'Math.max((room - total) / 2, (partMost * room) / active)',
+    replace: 'Math.min((room - total) / 2, (partMost * room) / active)',
+  },
+  {
+    what: 'a tenant that holds nothing is refused',
+    file: 'libs/batch/dist/fair-share.js',
+    find: 'active <= 1 || held === 0',
+    replace: 'active <= 1',
+  },
+  {
+    what: 'all who proved who they are have one part',
+    file: 'apps/server/dist/fair-queue.js',
+    find: "who.tenant === '' ?",
+    replace: "who.tenant !== '' ?",
+  },
+  {
+    what: 'an answered request is still in flight, for the limits of the rules',
+    file: 'apps/server/dist/calls.js',
+    find: 'limit.hold(this.tenant[call], -1);',
+    replace: 'if (this.parts[call] > 0) limit.hold(this.tenant[call], -1);',
+  },
+  {
+    what: 'an answered request is still in flight, for its connection',
+    file: 'apps/server/dist/calls.js',
+    find: 'party.inFlight--;',
+    replace: 'if (this.parts[call] > 0) party.inFlight--;',
+  },
+  {
+    what: 'limits of each tenant are counted together',
+    file: 'apps/server/dist/rule-limits.js',
+    find: 'const i = this.tenant === each ? tenant : 0;\n        if ((this.inFlight',
+    replace: 'const i = 0;\n        if ((this.inFlight',
+  },
+  {
+    what: 'whose key was taken away goes on',
+    file: 'apps/server/dist/identity.js',
+    find: 'if (who.revoked)',
+    replace: 'if (false)',
+  },
+  {
+    what: 'somebody without a key passes for a tenant',
+    file: 'apps/server/dist/identity.js',
+    find: '!this.tenants.isProven(view.words, view.tenantBegin, view.tenantLength)',
+    replace: 'true',
+  },
+  {
+    what: 'a tenant passes for another',
+    file: 'apps/server/dist/identity.js',
+    find: 'if (isSaid(view, who))',
+    replace: 'if (true)',
+  },
+  {
+    what: 'versions and rules do not see the tenant that was proved',
+    file: 'apps/server/dist/identity.js',
+    find: 'view.contextCount++;',
+    replace: '',
+  },
+]
