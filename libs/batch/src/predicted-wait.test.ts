@@ -17,7 +17,11 @@ interface Load {
   /** Times what the server can do with full batches. */
   readonly factor: number
   readonly seconds: number
+  /** Once, in its middle, the front thread or the threads that run do nothing for 50 ms: others have the machine. */
+  readonly stall?: 'front' | 'threads' | undefined
 }
+
+const stallUs = 50_000
 
 interface Outcome {
   readonly due: readonly number[]
@@ -60,15 +64,21 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
   const capacity = (server.threads * server.rowsMax * 1e6) / server.runUs(server.rowsMax, 0.5)
   let nowUs = 1e9
   let late = 0
-  const begin = (thread: (typeof threads)[number]): void => {
+  /** When the front thread is back from a stall that began. */
+  let stall = { of: '', beginUs: Infinity }
+  const seenUs = (us: number): number =>
+    stall.of === 'front' && us > stall.beginUs ? Math.max(us, stall.beginUs + stallUs) : us
+  const begin = (thread: (typeof threads)[number], beginUs: number): void => {
     const [batch] = thread.held
     // As a worker does: whose time is over does not run.
-    const rows = batch === undefined ? 0 : leaveOut(batch)
+    const rows = batch === undefined ? 0 : leaveOut(batch, beginUs)
     thread.runUs = batch === undefined ? Infinity : rows === 0 ? 0 : server.runUs(rows, random())
-    thread.endUs = nowUs + thread.runUs
+    if (stall.of === 'threads' && beginUs <= stall.beginUs && stall.beginUs < beginUs + thread.runUs)
+      thread.runUs += stallUs
+    thread.endUs = beginUs + thread.runUs
   }
-  const leaveOut = (batch: Batch): number => {
-    const wanted = arrivals.get(batch)!.filter((at) => nowUs - at <= budgetUs)
+  const leaveOut = (batch: Batch, beginUs: number): number => {
+    const wanted = arrivals.get(batch)!.filter((at) => beginUs - at <= budgetUs)
     late += arrivals.get(batch)!.length - wanted.length
     arrivals.set(batch, wanted)
     return (batch.rows = wanted.length)
@@ -84,10 +94,10 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
       if (queue === queues[0]) turn.tookInteractive(isSmall(batch.rows, queue.rowsLimit, fixedUs, rowUs))
       else turn.tookBulk()
       queue.wait.turn(batch.openedUs, nowUs)
-      if (thread.held.push(batch) === 1) begin(thread)
+      if (thread.held.push(batch) === 1) begin(thread, nowUs)
     }
   }
-  return loads.map(({ factor, seconds }) => {
+  return loads.map(({ factor, seconds, stall: of }) => {
     const [due, good, refused] = [
       [0, 0],
       [0, 0],
@@ -97,12 +107,14 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
     late = 0
     const endUs = nowUs + seconds * 1e6
     let arrivalUs = nowUs
+    if (of !== undefined) stall = { of, beginUs: nowUs + (seconds * 1e6) / 2 }
     for (;;) {
       arrivalUs += (-Math.log(1 - random()) * 1e6) / (factor * capacity)
       for (;;) {
         const next = threads.reduce((first, one) => (one.endUs < first.endUs ? one : first))
-        if (next.endUs > arrivalUs) break
-        nowUs = next.endUs
+        if (seenUs(next.endUs) > seenUs(arrivalUs)) break
+        const ranUs = next.endUs
+        nowUs = seenUs(ranUs)
         const batch = next.held.shift()!
         for (const at of arrivals.get(batch)!) {
           times.push((nowUs - at) / 1000)
@@ -113,11 +125,11 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
         if (batch.rows > 0)
           batch.queue.wait.answered(batch.rows, batch.openedUs, batch.takenUs, next.runUs, batch.predictedUs, nowUs)
         batch.queue.free(batch)
-        begin(next)
+        begin(next, ranUs)
         dispatch()
       }
       if (arrivalUs > endUs) break
-      nowUs = arrivalUs
+      nowUs = seenUs(arrivalUs)
       const queue = queues[random() < 0.2 ? 1 : 0]!
       due![queue.id]!++
       if (queue.overdueUs(1, budgetUs, nowUs) > 0) {
@@ -184,6 +196,22 @@ describe.each(servers)('%s', (_, server, lateMost) => {
   })
 })
 
+describe.each(['front', 'threads'] as const)('half of what it can do, and a stall of 50 ms: %s', (stall) => {
+  const half = { factor: 0.5, seconds: 1 }
+  // A batch that costs much is not cut: what came during the stall goes in one.
+  const large: Server = { threads: 1, rowsMax: 512, runUs: (rows) => 500 + 100 * rows }
+  const all: (readonly [string, Server])[] = [...servers.map(([name, one]) => [name, one] as const), ['large', large]]
+
+  test.each(all)('%s: hardly anybody is refused, nobody is late', (_, server) => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const [, stalled, after] = simulate(server, [{ ...half, seconds: 2 }, { ...half, stall }, half], seed)
+      expect(stalled!.refused[0]! / stalled!.due[0]!).toBeLessThan(0.01)
+      expect([seed, stalled!.late]).toEqual([seed, 0])
+      expect(after).toMatchObject({ refused: [0, 0], late: 0 })
+    }
+  })
+})
+
 test('from idle to three times what it can do at once', () => {
   const [, thrice] = simulate(servers[0]![1], [
     { factor: 0.1, seconds: 1 },
@@ -211,6 +239,29 @@ describe('what is predicted', () => {
     expect(wait.predictUs(3, 30, 10, now, now)).toBeCloseTo(600 + 200, -1)
     // The next turn is late by 5 ms.
     expect(wait.predictUs(3, 30, 10, now, now + 5200)).toBeCloseTo(5000 + 800, -1)
+  })
+
+  test('a batch of its own that is larger than others were counts once', () => {
+    const wait = new PredictedWait()
+    let now = 0
+    for (let i = 0; i < 100; i++, now += 200) {
+      const rows = i % 2 === 0 ? 5 : 15
+      wait.turn(now, now + 100 + 10 * rows)
+      wait.answered(rows, now, now, 100 + 10 * rows, 200, now + 100 + 10 * rows)
+    }
+    // What runs now, as large as others, and its own.
+    expect(wait.predictUs(1, 200, 200, now, now)).toBeLessThan(200 + 2100 + 1)
+    expect(wait.predictUs(1, 200, 200, now, now)).toBeGreaterThan(2200)
+  })
+
+  test('one answer that took long is no reason to expect the next, two are', () => {
+    const told = (stalls: number): number => {
+      const wait = new PredictedWait()
+      for (let i = 0; i < 20; i++) wait.answered(1, 0, 0, 100, 200, i < 20 - stalls ? 100 : 50_000)
+      return wait.predictUs(1, 1, 1, 0, 0)
+    }
+    expect(told(1)).toBeLessThan(200)
+    expect(told(2)).toBeGreaterThan(2000)
   })
 
   test('what answers were late by is kept free, up to half of what there is', () => {

@@ -1,16 +1,20 @@
 /** Weight of what a batch shows, against all before it. */
 const weight = 1 / 16
+/** Times the mean: what is beyond it strays. */
+const strayMost = 4
 /** Of the largest miss that is kept in mind, what is left of it a batch later. */
 const missKept = 0.99
 
 /**
  * How long it will take until a row that comes now is answered, by what the batches of its queue took lately:
  *
- *     what the batches up to its own cost x turn to turn, as part of that
- *       + what its own costs x turn to answer, as part of that
+ *     one turn to turn, since what the threads have now is as large as what they mostly have
+ *       + what the batches before its own cost x turn to turn, as part of that
+ *       + what its own costs, and what passes from a turn to answers beside the run
  *
  * where a batch costs its thread a + b x rows, the line through what was seen. Everything that shares the threads is in the
- * two parts: other versions, other priorities, several threads and pools, batches at the door of a thread. Rows that
+ * two times: other versions, other priorities, several threads and pools, batches at the door of a thread. Its own batch
+ * counts once and by its rows: after a stall of the machine it is far larger than those before it were. Rows that
  * nobody waited for any more when their turn came count for nothing. What it does not know it takes for free: one that is
  * let in on such a guess costs little, and shows what is true.
  *
@@ -58,10 +62,10 @@ export class PredictedWait {
     const runUs = this.runUs.value
     if (runUs === 0) return 0
     const { cost } = this
-    const turns = (cost.of(batches, rows) * this.turnUs.value) / runUs
+    const turns = this.turnUs.value * (1 + cost.of(batches - 1, rows - ownRows) / runUs)
     // A turn that is overdue is not over sooner than now.
     const overdue = Math.max(0, nowUs - Math.max(oldestUs, this.lastTurnUs) - turns / batches)
-    return turns + overdue + (cost.of(1, ownRows) * this.answerUs.value) / runUs
+    return turns + overdue + cost.of(1, ownRows) + Math.max(0, this.answerUs.value - runUs)
   }
 
   /** What a batch costs its thread however few its rows, and what each of them costs, microseconds; 0 while nothing is known. */
@@ -79,14 +83,20 @@ export class PredictedWait {
   }
 }
 
-/** The mean of all at first, of the last few later. */
+/**
+ * The mean of all at first, of the last few later. One that strays far above it counts only with another beside it: a
+ * machine that stalls once says nothing of the time to come, one that is slow from now on says it twice.
+ */
 class Mean {
   value = 0
   private seen = 0
+  private last = Infinity
 
   add(value: number): void {
     this.seen++
-    this.value += (value - this.value) * Math.max(weight, 1 / this.seen)
+    const counted = Math.min(value, Math.max(this.last, strayMost * this.value))
+    this.last = value
+    this.value += (counted - this.value) * Math.max(weight, 1 / this.seen)
   }
 }
 
