@@ -96,10 +96,15 @@ export class InProcessRoad {
   serveOne(message: Uint8Array<ArrayBuffer>): number {
     this.road.serve(this.caller, 0, message.buffer, 0, message.length, false)
     if (++this.served < batchRequests) return batchRequests
-    while (this.deferred.length > 0) this.deferred.pop()!()
+    this.endTurn()
     this.done()
+    this.endTurn()
     assert.equal(this.replies, batchRequests)
     this.served = this.replies = 0
     return batchRequests
+  }
+
+  private endTurn(): void {
+    while (this.deferred.length > 0) this.deferred.pop()!()
   }
 }

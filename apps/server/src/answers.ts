@@ -1,9 +1,10 @@
-import { assert, Code, codeNames, type Arena } from '@millrace/base'
+import { assert, Code, codeNames, type Arena, type Clock } from '@millrace/base'
 import { followLeftOut, giveUp, Header, type Batch } from '@millrace/batch'
 import { encodeReply, type ResolvedMessage, type RouteMessage } from '@millrace/wire'
 import { CallState, type Calls } from './calls'
 import type { Caller } from './caller'
 import type { AnswerCounts, Mapping } from './mapping'
+import { Outgoing } from './outgoing'
 import { PartialReply } from './partial-reply'
 import { batchTimedOut } from './refusals'
 import { RefusalTemplates } from './refusal-templates'
@@ -16,10 +17,9 @@ import type { Versions } from './versions'
 export class Answers {
   private readonly words: Uint32Array
   private nowUs = 0
-  // What `answerRun` answers: a run of one batch's requests that came from one caller.
+  /** Of which requests are being answered. */
   private batch!: Batch
-  private from = 0
-  private to = 0
+  private readonly outgoing: Outgoing
 
   constructor(
     private readonly calls: Calls,
@@ -30,8 +30,11 @@ export class Answers {
     private readonly shadows: Shadows,
     /** The rules in force. */
     public mapping: Mapping,
+    clock: Clock,
   ) {
     this.words = new Uint32Array(arena.memory)
+    const begin = (): void => void (this.nowUs = clock.nowUs())
+    this.outgoing = new Outgoing(calls.caller, clock, begin, this.answerRun)
   }
 
   /** Answers a request that did not become a call; `route` is -1 when it was not routed. */
@@ -62,25 +65,15 @@ export class Answers {
     this.counted(route < 0 ? 0 : this.mapping.countsAt[route]!, traffic, tenant, code)
   }
 
-  /** Answers the requests of a batch that ran, each caller's in one go. */
+  /** Answers the requests of a batch that ran at the end of this turn of the event loop, and gives its slab back. */
   batchRan(batch: Batch, nowUs: number): void {
-    this.nowUs = nowUs
-    const { calls } = this
     const version = this.versions.of(batch)
     const header = batch.offset >>> 2
     version.batchRows.observe(batch.rows)
     version.factsUs.observe(this.words[header + Header.factsUs]!, batch.requests)
     version.scoreUs.observe(this.words[header + Header.scoreUs]!, batch.requests)
     this.observeWaits(version, batch, nowUs)
-    this.batch = batch
-    for (let r = 0; r < batch.requests; r = this.to) {
-      const caller = calls.caller[batch.call[r]!]!
-      this.from = r
-      this.to = r + 1
-      while (this.to < batch.requests && calls.caller[batch.call[this.to]!] === caller) this.to++
-      if (caller === null || caller.closed) this.answerRun()
-      else caller.cork(this.answerRun)
-    }
+    this.outgoing.add(batch)
   }
 
   /** Answers the requests of a batch whose thread is gone. */
@@ -183,12 +176,13 @@ export class Answers {
     }
   }
 
-  private readonly answerRun = (): void => {
-    const { batch } = this
+  /** Answers requests `from .. to - 1` of a batch that ran. */
+  private readonly answerRun = (batch: Batch, from: number, to: number): void => {
+    this.batch = batch
     const version = this.versions.of(batch)
     const refused = this.words[(batch.offset >>> 2) + Header.refused] === 1
     const codesAt = (batch.offset + batch.queue.layout.codes) >>> 2
-    for (let r = this.from; r < this.to; r++) {
+    for (let r = from; r < to; r++) {
       const call = batch.call[r]!
       if (this.calls.state[call] === CallState.waiting) {
         const code = refused ? this.words[codesAt + r]! : Code.OK

@@ -124,7 +124,7 @@ export class Road implements BatchOwner {
       freed: () => this.dispatch(),
       warn,
     })
-    this.answers = new Answers(calls, arena, versions, counts, this.tenants, this.shadows, mapping)
+    this.answers = new Answers(calls, arena, versions, counts, this.tenants, this.shadows, mapping, clock)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, clock, () => this.dispatch())
     this.stopSweeping = clock.every(sweepMs, () => this.sweep())
@@ -290,8 +290,7 @@ export class Road implements BatchOwner {
       observeBatch(version, batch, this.words, this.nowUs, this.calls)
       observeRoom(version, batch, this.words, this.options.pools[batch.pool]!.pool.ready || 1)
       this.answers.batchRan(batch, this.nowUs)
-    }
-    batch.queue.free(batch)
+    } else batch.queue.free(batch)
     this.offer()
   }
 
