@@ -1,10 +1,11 @@
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { repositoryFolder } from '@millrace/demo'
 import { hashOfKey } from '@millrace/server'
+import { decodeRecording, decodeRequest } from '@millrace/wire'
 import { readMetrics } from '../support/metrics'
 import { http, serve, stopServed, until, type Served } from '../support/served'
 
@@ -157,6 +158,20 @@ test('requests that come together are one question, binary ones too, and each ha
   expect((await Promise.all(asking)).map(({ route }) => route.cell)).toEqual(names.map((name) => expected[name]))
   expect(one.asked.flatMap(({ subjects }) => subjects).sort()).toEqual(['ada', 'bob', 'eve', 'joe'])
   await server.idle()
+})
+
+test('a request that waited for its cell is recorded once', async () => {
+  const file = join(folder, 'recorded.mrtf')
+  const server = await served(await platform(), { MILLRACE_RECORD_ONE_IN: '1', MILLRACE_RECORD_FILE: file })
+  const client = server.client()
+  const hour = { dtype: 'f32' as const, values: [1], shape: [1] }
+  for (const subject of ['ada', 'bob', 'ada'])
+    await client.score({ objective: 'delay', subject, inputs: { hour, distance: hour } })
+  await answered(server, 'eve')
+  expect(await allocations(server)).toEqual({ asked: 3, kept: 1 })
+  await stopServed()
+  const recorded = decodeRecording(readFileSync(file)).requests.map(({ message }) => decodeRequest(message).subject)
+  expect(recorded).toEqual(['ada', 'bob', 'ada', 'eve'])
 })
 
 test('a platform that fails costs nobody an answer: default cells decide and are counted, and it is left alone', async () => {

@@ -1,5 +1,5 @@
 import { Code, systemClock, type Arena, type Clock } from '@millrace/base'
-import type { Batch, BatchQueue } from '@millrace/batch'
+import type { Batch } from '@millrace/batch'
 import { NoRoute, routingKey } from '@millrace/rules'
 import {
   describeFault,
@@ -20,17 +20,15 @@ import { Dispatcher, type BatchOwner, type RoadPool } from './dispatcher'
 import { holderOf, observeRoom } from './fair-queue'
 import { Identity, mayNot } from './identity'
 import { AnswerCounts, Mapping } from './mapping'
-import { nextPart, placeRows, type Part } from './place-rows'
+import { Places } from './places'
 import { observeBatch } from './pool-limits'
 import { Right, type Principal } from './principal'
 import { readContext } from './read-context'
 import {
-  arenaFull,
   heldTooMuch,
   notReady,
   overrideRefused,
   queueFull,
-  rowTooLarge,
   saysTooMuch,
   tooLate,
   tooManyCalls,
@@ -86,7 +84,7 @@ export class Road implements BatchOwner {
   private readonly words: Uint32Array
   private readonly view = new RequestView()
   private readonly matched = new Matched()
-  private readonly part: Part = { rows: 0, heapBytes: 0 }
+  private readonly places: Places
   private readonly identity: Identity
   private readonly admission: Admission
   private readonly clock: Clock
@@ -127,6 +125,15 @@ export class Road implements BatchOwner {
     this.answers = new Answers(calls, arena, versions, counts, this.tenants, this.shadows, mapping, clock)
     this.words = new Uint32Array(arena.memory)
     this.dispatcher = new Dispatcher(pools, this, clock, () => this.dispatch())
+    this.places = new Places(
+      this.view,
+      this.matched,
+      calls,
+      this.answers,
+      this.shadows,
+      this.dispatcher,
+      arena.totalBytes,
+    )
     this.stopSweeping = clock.every(sweepMs, () => this.sweep())
   }
 
@@ -219,10 +226,8 @@ export class Road implements BatchOwner {
     calls.timings[call] = view.flags & Flag.Timings
     calls.receivedUs[call] = received
     calls.deadlineUs[call] = deadlineUs
-    const admitted =
-      (rows <= queue.layout.rowsMax && this.admitPart(call, version, queue, 0, rows, matched.heapBytes, now)) ||
-      this.admitParts(call, version, queue, rows, now)
-    if (admitted && mapping.shadowed[route] === 1) this.shadows.copy(call, view, mapping, route, now)
+    if (this.places.take(call, version, queue, now) && mapping.shadowed[route] === 1)
+      this.shadows.copy(call, view, mapping, route, now)
   }
 
   /** A function of its own: where a closure keeps what it was called with, each of its calls allocates. */
@@ -235,7 +240,10 @@ export class Road implements BatchOwner {
     dryRun: boolean,
   ): void {
     const copy = new Uint8Array(buffer, base, length).slice().buffer
-    this.whenAllocated(length, () => this.serve(caller, item, copy, 0, length, dryRun))
+    this.whenAllocated(length, () => {
+      verifyRequest(copy, 0, length, this.view)
+      this.serveVerified(caller, item, copy, 0, length, dryRun)
+    })
   }
 
   /** From here on requests are decided by other rules; those that are under way keep what decided them. */
@@ -325,44 +333,6 @@ export class Road implements BatchOwner {
   /** The rules in force. */
   private get mapping(): Mapping {
     return this.answers.mapping
-  }
-
-  /** Admits rows `from .. from + rows - 1`; false when they do not fit, and nothing is changed then. */
-  private admitPart(
-    call: number,
-    version: ServedVersion,
-    queue: BatchQueue,
-    from: number,
-    rows: number,
-    heapBytes: number,
-    now: number,
-  ): boolean {
-    if (heapBytes > queue.heapBytesMax) return false
-    let batch = queue.room(rows, heapBytes, now)
-    // What copies hold is given up before a request is refused.
-    if (batch === null && this.shadows.giveWay()) batch = queue.room(rows, heapBytes, now)
-    if (batch === null) return false
-    const { view, matched, calls } = this
-    placeRows(batch, call, calls.traffic[call]!, calls.deadlineUs[call]!, view, version.intake, matched, from, rows)
-    calls.parts[call]!++
-    this.dispatcher.rowsWaiting += rows
-    return true
-  }
-
-  /** A request that one batch does not take, over as many as it needs: answered once, whole, or refused: then false. */
-  private admitParts(call: number, version: ServedVersion, queue: BatchQueue, rows: number, now: number): boolean {
-    const { view, matched, answers, part, options } = this
-    for (let from = 0; from < rows; from += part.rows) {
-      nextPart(view, version.intake, matched, queue, from, rows - from, part)
-      const { heapBytes } = part
-      if (this.admitPart(call, version, queue, from, part.rows, heapBytes, now)) continue
-      // Parts that are in already run for nobody: the call is answered, and freed when they are back.
-      if (heapBytes > queue.heapBytesMax)
-        answers.fail(call, Code.INVALID_ARGUMENT, rowTooLarge(from, heapBytes, queue.heapBytesMax))
-      else answers.fail(call, Code.RESOURCE_EXHAUSTED, arenaFull(options.arena.totalBytes))
-      return false
-    }
-    return true
   }
 
   /** The time of this turn of the event loop; at its end, when every message is in, batches are dispatched. */
