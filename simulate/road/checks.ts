@@ -62,7 +62,7 @@ function faultOfRefusal(
     case 'UNAVAILABLE':
       if (message.includes('stopping')) return said(request.wasDraining)
       if (message.includes('is not ready')) return said(!request.wasReady)
-      return said(fates.has('lost') || fates.has('abandoned'))
+      return said(fates.has('lost in time') || fates.has('abandoned'))
     case 'INVALID_ARGUMENT':
       if (message.includes('MILLRACE_REQUEST_ROWS_MAX')) return said(rows > config.requestRowsMax)
       if (message.includes('MILLRACE_SLAB_BYTES_MAX')) return said(heapOfLargestRow(request) > heapMax(request))

@@ -142,6 +142,8 @@ export class SimulatedPool {
       world.clock.after(world.chance.pick([0, 0, 1, 30]), () => {
         this.check(job)
         this.told(thread)
+        const nowUs = world.clock.nowUs()
+        for (const request of job.requests) if (nowUs <= request.dueUs) request.fates.add('lost in time')
         job.failed(new Error('the thread exited'))
       })
     }

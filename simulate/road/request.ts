@@ -7,8 +7,11 @@ import { randomContext, randomValues, wireColumns, type Values } from './columns
 import type { Asked as AskedShare } from './holdings'
 import { randomSaid } from './tenants'
 
-/** What became of a part of a request on a device; `abandoned`: of its version, while it may have been waiting. */
-export type Fate = 'refused' | 'failed' | 'lost' | 'too large' | 'abandoned'
+/**
+ * What became of a part of a request on a device; `lost in time`: before its deadline; `abandoned`: of its version, while it
+ * may have been waiting.
+ */
+export type Fate = 'refused' | 'failed' | 'lost' | 'lost in time' | 'too large' | 'abandoned'
 
 /** What a request was answered with, and when. */
 export interface Answer {

@@ -77,18 +77,20 @@ export class Answers {
   }
 
   /** Answers the requests of a batch whose thread is gone. */
-  batchLost(batch: Batch, error: unknown): void {
+  batchLost(batch: Batch, error: unknown, nowUs: number): void {
+    this.nowUs = nowUs
     const version = this.versions.of(batch)
     const why = error instanceof Error ? error.message : String(error)
     for (let r = 0; r < batch.requests; r++) {
       const call = batch.call[r]!
-      if (this.calls.state[call] === CallState.waiting)
+      // It may have been left out for its deadline.
+      if (this.calls.deadlineUs[call]! >= nowUs && this.calls.state[call] === CallState.waiting)
         this.fail(
           call,
           Code.UNAVAILABLE,
           `the thread that ran ${version.label} ended before it answered (${why}); send the request again`,
         )
-      this.calls.returned(call)
+      this.leftOut(call)
     }
   }
 

@@ -321,7 +321,7 @@ export class Road implements BatchOwner {
   }
 
   lost(batch: Batch, error: unknown): void {
-    this.answers.batchLost(batch, error)
+    this.answers.batchLost(batch, error, this.clock.nowUs())
     batch.queue.free(batch)
     this.dispatch()
   }
