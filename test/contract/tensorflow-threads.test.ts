@@ -70,6 +70,8 @@ describeWith('tensorflow')('graphs of pinned workers', () => {
   test('stay on their threads, which stay on their CPUs', async () => {
     writeModel()
     const cpus = affinityOf(process.pid, process.pid)!
+    // The process has threads of its own, which may do anything meanwhile: collect garbage, above all.
+    const others = new Set(cpuTimes().keys())
     const workers = start([0, 1].map((i) => cpus[i % cpus.length]!))
     try {
       const tids = (await answers(workers)).map(({ tid }) => tid)
@@ -78,11 +80,11 @@ describeWith('tensorflow')('graphs of pinned workers', () => {
       for (const worker of workers) worker.postMessage(400)
       await done
       const spent = new Map([...cpuTimes()].map(([tid, ns]) => [tid, ns - (before.get(tid) ?? 0)]))
-      const total = [...spent.values()].reduce((sum, ns) => sum + ns, 0)
-      const own = tids.map((tid) => spent.get(tid)!)
-      // Two equal shares but for what V8 and the test itself do.
-      for (const ns of own) expect(ns / total).toBeGreaterThan(0.35)
-      expect((own[0]! + own[1]!) / total).toBeGreaterThan(0.8)
+      const byOthers = [...spent].filter(([tid]) => !others.has(tid) && !tids.includes(tid))
+      const elsewhere = byOthers.reduce((sum, [, ns]) => sum + ns, 0)
+      // A graph that ran elsewhere would have cost its own thread next to nothing.
+      for (const tid of tids) expect(spent.get(tid)).toBeGreaterThan(5 * elsewhere)
+      expect(byOthers.length).toBeGreaterThan(0)
       tids.forEach((tid, i) => expect(affinityOf(process.pid, tid)).toEqual([cpus[i % cpus.length]]))
     } finally {
       await Promise.all(workers.map((worker) => worker.terminate()))
