@@ -1,6 +1,6 @@
 import type { ColumnSpec, Signature } from '@millrace/base'
 import { explain, parseRules, type Rules, type RulesFile } from '@millrace/rules'
-import { isSmall, type BatchQueue } from '@millrace/batch'
+import { isSmall, lostMost, type BatchQueue } from '@millrace/batch'
 import { readConfig, type Config, type PoolConfig } from '@millrace/server'
 import {
   Road,
@@ -53,8 +53,8 @@ export class SimulatedLane {
   rulesVersion = 1
   private routed: Routed
   private readonly roadPools: RoadPool[]
-  /** By pool: the batch that it was given last was a small one of interactive rows. */
-  private readonly bulkTurns: boolean[] = []
+  /** By pool: whether it is the turn of bulk, and how many it lost since it had one. */
+  private readonly bulkTurns: { isDue: boolean; lost: number }[]
   private readonly signatures = new Map<number, Signature>()
   private nextIndex = 0
 
@@ -83,6 +83,7 @@ export class SimulatedLane {
     this.roadPools = this.pools.map((pool) => {
       return { pool: pool as unknown as RoadPool['pool'], interactive: [], bulk: [], shadow: [] }
     })
+    this.bulkTurns = this.pools.map(() => ({ isDue: false, lost: 0 }))
     this.versions = new Versions(this.arena, config, this.roadPools)
     this.workflows = Array.from({ length: chance.whole(1, 3) }, (_, i): Workflow => {
       return { objective: `w${i}`, inputs: randomInputs(chance), versions: 0 }
@@ -214,14 +215,15 @@ export class SimulatedLane {
       throw new Violation(`${nameOf(request)} runs ${nowUs - closedUs} us after its caller went away`)
   }
 
-  /** A pool is given a batch: interactive rows before bulk ones, but after a small batch of them one bulk batch. */
+  /** A pool is given a batch: interactive rows before bulk ones, but after a small batch of them one bulk batch while nobody is pressed. */
   private checkGiven(p: number, requests: ReadonlySet<Request>, rows: number, version: number): void {
     // The road goes by the time at which a turn of the event loop began.
     const nowUs = this.world.clock.nowUs() - turnUsMax
     const waits = (queues: readonly BatchQueue[]): boolean => queues.some((queue) => queue.oldestUs(nowUs) !== Infinity)
     const { interactive, bulk } = this.roadPools[p]!
     const isBulk = [...requests].some(({ priority }) => priority === 'bulk')
-    const bulkTurn = this.bulkTurns[p] === true
+    const turn = this.bulkTurns[p]!
+    const bulkTurn = turn.isDue
     if (isBulk && !bulkTurn && waits(interactive))
       throw new Violation(`pool ${this.pools[p]!.name} is given bulk rows while interactive ones wait`)
     if (isBulk && bulkTurn && waits(interactive)) this.world.tally.count('bulk batches before interactive ones')
@@ -230,7 +232,12 @@ export class SimulatedLane {
         `pool ${this.pools[p]!.name} is given interactive rows when it is the turn of bulk ones that wait`,
       )
     const { rowsLimit, wait } = this.versions.get(version)!.served!.interactive
-    this.bulkTurns[p] = !isBulk && isSmall(rows, rowsLimit, wait.fixedUs, wait.rowUs)
+    turn.isDue = !isBulk && isSmall(rows, rowsLimit, wait.fixedUs, wait.rowUs)
+    if (isBulk) turn.lost = 0
+    if (!turn.isDue || turn.lost === lostMost || !interactive.some(({ pressed }) => pressed)) return
+    turn.isDue = false
+    turn.lost++
+    this.world.tally.count('turns of bulk lost to interactive requests that were refused or late')
   }
 
   private map(routed: Routed): void {

@@ -96,8 +96,14 @@ export const roadMutants: readonly Mutant[] = [
   {
     what: 'bulk goes in turn with full batches of interactive rows',
     file: 'libs/batch/dist/bulk-turn.js',
-    find: 'this.isDue = small;',
-    replace: 'this.isDue = true;',
+    find: 'this.isDue = small && !loses;',
+    replace: 'this.isDue = !loses;',
+  },
+  {
+    what: 'bulk keeps its turn while interactive requests are refused',
+    file: 'libs/batch/dist/bulk-turn.js',
+    find: 'small && pressed &&',
+    replace: 'false &&',
   },
   {
     what: 'a request is refused though the queue has room',

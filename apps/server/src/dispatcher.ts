@@ -60,6 +60,7 @@ export class Dispatcher {
         if (!this.owner.taken(batch)) continue
         this.countTurn(p, batch, interactiveTurn !== null)
         this.run(pool, p, batch)
+        if (interactiveTurn !== null) for (const one of interactive) one.pressed = false
       }
       mayLinger ||= pool.free > 0
     }
@@ -69,8 +70,9 @@ export class Dispatcher {
 
   private countTurn(p: number, { rows, queue }: Batch, isInteractive: boolean): void {
     const turn = this.turns[p]!
-    if (isInteractive) turn.tookInteractive(isSmall(rows, queue.rowsLimit, queue.wait.fixedUs, queue.wait.rowUs))
-    else turn.tookBulk()
+    if (!isInteractive) return turn.tookBulk()
+    const small = isSmall(rows, queue.rowsLimit, queue.wait.fixedUs, queue.wait.rowUs)
+    turn.tookInteractive(small, isPressed(this.pools[p]!.interactive))
   }
 
   private run(pool: Pool, p: number, batch: Batch): void {
@@ -102,6 +104,11 @@ export class Dispatcher {
 function next(queues: readonly BatchQueue[], nowUs: number): BatchQueue | null {
   const q = longestWaiting(queues, nowUs)
   return q < 0 ? null : queues[q]!
+}
+
+/** Requests of these were refused for their wait, or late, since a batch of them went last. */
+export function isPressed(queues: readonly BatchQueue[]): boolean {
+  return queues.some(({ pressed }) => pressed)
 }
 
 /** What the thread that takes the batch is told. */

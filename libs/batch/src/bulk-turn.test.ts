@@ -1,4 +1,5 @@
-import { BulkTurn, isSmall } from './index'
+import { seededRandom } from '@millrace/base'
+import { BulkTurn, isSmall, lostMost } from './index'
 
 describe('an interactive batch is small', () => {
   const costly = { fixedUs: 5000, rowUs: 10 }
@@ -33,7 +34,7 @@ function order(smalls: readonly boolean[]): string {
   for (const small of smalls) {
     for (; turn.isDue; turn.tookBulk()) said += 'b'
     said += small ? 'i' : 'I'
-    turn.tookInteractive(small)
+    turn.tookInteractive(small, false)
   }
   return said
 }
@@ -45,8 +46,39 @@ test('after a small interactive batch one of bulk goes, after a full one none', 
 
 test('a turn that nobody took stays until the next interactive batch', () => {
   const turn = new BulkTurn()
-  turn.tookInteractive(true)
+  turn.tookInteractive(true, false)
   expect(turn.isDue).toBe(true)
-  turn.tookInteractive(false)
+  turn.tookInteractive(false, false)
   expect(turn.isDue).toBe(false)
+})
+
+test('bulk loses its turn while interactive requests are refused or late, and has it back with the first batch after', () => {
+  const turn = new BulkTurn()
+  const due = [true, true, false, true, false].map((pressed) => {
+    turn.tookInteractive(true, pressed)
+    return turn.isDue
+  })
+  expect(due).toEqual([false, false, true, false, true])
+})
+
+test('whatever comes: a turn is only after a small batch, lost only to those who are pressed, and not for ever', () => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = seededRandom(seed)
+    const [smalls, presses] = [random(), random() < 0.5 ? 1 : random()]
+    const turn = new BulkTurn()
+    // Since bulk had its turn.
+    let smallOnes = 0
+    const [due, expected]: [boolean[], boolean[]] = [[], []]
+    for (let i = 0; i < 2000; i++) {
+      const [small, pressed] = [random() < smalls, random() < presses]
+      turn.tookInteractive(small, pressed)
+      if (small) smallOnes++
+      due.push(turn.isDue)
+      expected.push(small && (!pressed || smallOnes > lostMost))
+      if (!turn.isDue) continue
+      turn.tookBulk()
+      smallOnes = 0
+    }
+    expect([seed, due]).toEqual([seed, expected])
+  }
 })

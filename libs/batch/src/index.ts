@@ -1,5 +1,5 @@
 export { BatchSizer } from './batch-sizer'
-export { BulkTurn, isSmall } from './bulk-turn'
+export { BulkTurn, isSmall, lostMost } from './bulk-turn'
 export { calmRows, mayHold, Shares } from './fair-share'
 export { FittingRows } from './fitting-rows'
 export { Header, layoutSlab, openSlab, slabBytesPerRow, type BatchColumns, type Layout } from './layout'

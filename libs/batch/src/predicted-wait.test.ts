@@ -91,8 +91,11 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
       if (thread.held.length === 2 || queue === undefined) return
       const batch = queue.take(nowUs)
       const { fixedUs, rowUs } = queue.wait
-      if (queue === queues[0]) turn.tookInteractive(isSmall(batch.rows, queue.rowsLimit, fixedUs, rowUs))
-      else turn.tookBulk()
+      if (queue !== queues[0]) turn.tookBulk()
+      else {
+        turn.tookInteractive(isSmall(batch.rows, queue.rowsLimit, fixedUs, rowUs), queue.pressed)
+        queue.pressed = false
+      }
       queue.wait.turn(batch.openedUs, nowUs)
       if (thread.held.push(batch) === 1) begin(thread, nowUs)
     }
@@ -210,6 +213,18 @@ describe.each(['front', 'threads'] as const)('half of what it can do, and a stal
       expect(after).toMatchObject({ refused: [0, 0], late: 0 })
     }
   })
+})
+
+test('three times as much, and the deadline keeps batches small: bulk yields, and is back when it is over', () => {
+  const server: Server = { threads: 1, rowsMax: 512, runUs: (rows) => 15_000 + 100 * rows }
+  const outcomes = simulate(
+    server,
+    [0.25, 3, 0.25, 0.25].map((factor) => ({ factor, seconds: 4 })),
+  )
+  const [, thrice, , well] = outcomes
+  expect(thrice!.good[1]! / thrice!.due[1]!).toBeLessThan(0.01)
+  expect(thrice!.goodput).toBeGreaterThan(well!.goodput)
+  expect(well!.good[1]! / well!.due[1]!).toBeGreaterThan(0.98)
 })
 
 test('from idle to three times what it can do at once', () => {

@@ -71,6 +71,8 @@ export class BatchQueue {
   /** Half of the heap is kept for ragged outputs, where there are any. */
   private readonly outputShift: number
   open: Batch | null = null
+  /** Somebody was refused because he would wait too long, or waited too long; whoever acts on it takes it back. */
+  pressed = false
   /** What its batches took. */
   readonly wait = new PredictedWait()
   /** Rows admitted and not yet taken by a worker. */
@@ -154,7 +156,9 @@ export class BatchQueue {
   overdueUs(rows: number, budgetUs: number, nowUs: number): number {
     if (this.open === null && this.closedHead === this.closed.length) return 0
     const mayTakeUs = this.predictUs(rows, nowUs) + this.wait.slackUs(budgetUs)
-    return mayTakeUs > budgetUs ? mayTakeUs : 0
+    if (mayTakeUs <= budgetUs) return 0
+    this.pressed = true
+    return mayTakeUs
   }
 
   private predictUs(rows: number, nowUs: number): number {
