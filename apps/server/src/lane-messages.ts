@@ -31,7 +31,17 @@ export type ToLane =
  * `want` has the lane load versions and let go of all others; it does not wait for that. `prepare` compiles the rules that
  * come with it and refuses what this lane cannot serve; `map` puts what was prepared in force.
  */
-export type Question = 'snapshot' | 'scrape' | 'seats' | 'explain' | 'recent' | 'examples' | 'want' | 'prepare' | 'map'
+export type Question =
+  | 'glance'
+  | 'snapshot'
+  | 'scrape'
+  | 'seats'
+  | 'explain'
+  | 'recent'
+  | 'examples'
+  | 'want'
+  | 'prepare'
+  | 'map'
 
 export interface NumberedRules {
   readonly version: number

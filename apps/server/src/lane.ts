@@ -23,7 +23,7 @@ import { recorderOf, type Recorder } from './recorder'
 import { Road } from './road'
 import { RulesFeed } from './rules-feed'
 import type { LaneExamples } from './shadow/report'
-import { eventLoopLookMs, snapshotOf, type LaneSnapshot } from './snapshot'
+import { eventLoopLookMs, glanceOf, snapshotOf, type LaneGlance, type LaneSnapshot } from './snapshot'
 import { readTls, tlsFilesOf } from './tls'
 import type { Transport } from './transport'
 import { Versions, type Routed } from './versions'
@@ -258,6 +258,10 @@ export class Lane {
   /** Which thread sits where, as the kernel tells. */
   seats(): LaneSeats {
     return seatsOf(this.parts)
+  }
+
+  glance(): LaneGlance {
+    return glanceOf(this.parts, this.mapped)
   }
 
   snapshot(): LaneSnapshot {

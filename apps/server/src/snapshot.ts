@@ -13,8 +13,8 @@ import type { Routed } from './versions'
 /** How often a lane looks how late its event loop is. */
 export const eventLoopLookMs = 10
 
-/** Everything a lane tells its supervisor: plain numbers, since the lane's start. */
-export interface LaneSnapshot {
+/** What the supervisor looks at each second; plain numbers, since the lane's start. */
+export interface LaneGlance {
   readonly lane: number
   readonly pid: number
   /** Serving: every mapped version is ready and the lane is not draining. */
@@ -22,8 +22,6 @@ export interface LaneSnapshot {
   /** Why not ready; empty when ready. */
   readonly notReady: readonly string[]
   readonly rulesVersion: number
-  /** By objective, the versions that may answer: its default, then those of experiments. */
-  readonly objectives: Readonly<Record<string, readonly string[]>>
   /** `objective` is empty for requests refused before they were routed. */
   readonly requests: readonly {
     readonly objective: string
@@ -51,19 +49,6 @@ export interface LaneSnapshot {
   readonly shadows: readonly ShadowSnapshot[]
   /** Versions that get no copies for a while, since they ended a thread; ISO 8601. */
   readonly shadowPauses: readonly { readonly version: string; readonly until: string; readonly why: string }[]
-  /** Microseconds, by workflow version. */
-  readonly latencies: readonly {
-    readonly workflow: string
-    readonly version: number
-    readonly stage: 'total' | 'queue' | 'facts' | 'score'
-    readonly histogram: HistogramSnapshot
-  }[]
-  readonly batchRows: readonly {
-    readonly workflow: string
-    readonly version: number
-    readonly histogram: HistogramSnapshot
-  }[]
-  readonly queueRows: readonly { readonly workflow: string; readonly version: number; readonly rows: number }[]
   readonly arena: { readonly usedBytes: number; readonly usedSlabs: number; readonly totalBytes: number }
   readonly requestsInFlight: number
   /** WebSockets that are open, and what clients of any kind have not taken yet. */
@@ -79,6 +64,28 @@ export interface LaneSnapshot {
     /** Of those that are ready: in native code for too long. */
     readonly stuckThreads: number
   }[]
+  /** Since the last scrape. */
+  readonly eventLoopDelayUs: { readonly mean: number; readonly p99: number; readonly max: number }
+  readonly rssBytes: number
+}
+
+/** Everything a lane tells its supervisor, also what grows with the versions, hundreds of them, and with the objectives. */
+export interface LaneSnapshot extends LaneGlance {
+  /** By objective, the versions that may answer: its default, then those of experiments. */
+  readonly objectives: Readonly<Record<string, readonly string[]>>
+  /** Microseconds, by workflow version. */
+  readonly latencies: readonly {
+    readonly workflow: string
+    readonly version: number
+    readonly stage: 'total' | 'queue' | 'facts' | 'score'
+    readonly histogram: HistogramSnapshot
+  }[]
+  readonly batchRows: readonly {
+    readonly workflow: string
+    readonly version: number
+    readonly histogram: HistogramSnapshot
+  }[]
+  readonly queueRows: readonly { readonly workflow: string; readonly version: number; readonly rows: number }[]
   /** What a pool takes of a version at once, where that is found by trying, configured, or bounded by memory. */
   readonly batchLimits: readonly {
     readonly pool: string
@@ -91,28 +98,20 @@ export interface LaneSnapshot {
     /** Runs that did not fit, since the start. */
     readonly tooLarge: number
   }[]
-  /** Since the last scrape. */
-  readonly eventLoopDelayUs: { readonly mean: number; readonly p99: number; readonly max: number }
-  readonly rssBytes: number
   readonly workflows: readonly Standing[]
 }
 
-/** The numbers of this moment. */
-export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
-  const { index, config, arena, versions, pools, road, allocator, transport, eventLoop } = parts
+/** The numbers of this moment but for what grows with versions and objectives: that takes milliseconds. */
+export function glanceOf(parts: LaneParts, mapped: Routed): LaneGlance {
+  const { index, config, arena, pools, road, allocator, transport, eventLoop } = parts
   const notReady = notReadyOf(parts, mapped)
   const { table } = mapped
-  const served = versions.all.flatMap(({ served }) => served ?? [])
-  const named = (version: ServedVersion): { workflow: string; version: number } => {
-    return { workflow: version.description.name, version: version.description.version }
-  }
   return {
     lane: index,
     pid: process.pid,
     ready: notReady.length === 0,
     notReady,
     rulesVersion: table.version,
-    objectives: objectivesOf(table),
     requests: counted(road.counts.counts, (i) => ({
       ...road.counts.labels[Math.floor(i / countersOfLabel)]!,
       traffic: trafficClasses[Math.floor(i / codeNames.length) % trafficClasses.length]!,
@@ -131,6 +130,37 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
     }),
     shadows: road.tallies.all.map(snapshotOfTally),
     shadowPauses: road.shadows.runner.paused(),
+    arena: { usedBytes: arena.usedBytes, usedSlabs: arena.usedBlocks, totalBytes: arena.totalBytes },
+    requestsInFlight: road.waiting,
+    sockets: { websocket: transport.sockets, unreadBytes: transport.unreadBytes },
+    pools: pools.map(({ pool, device }, p) => ({
+      name: pool.name,
+      device,
+      threads: pool.threads,
+      readyThreads: pool.ready,
+      batchesInFlight: pool.ready * config.pools[p]!.inFlight - pool.free,
+      restarts: pool.restarts,
+      stuckThreads: pool.stuck,
+    })),
+    eventLoopDelayUs: {
+      mean: lateUs(eventLoop.mean),
+      p99: lateUs(eventLoop.percentile(99)),
+      max: lateUs(eventLoop.max),
+    },
+    rssBytes: process.memoryUsage.rss(),
+  }
+}
+
+/** The numbers of this moment. */
+export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
+  const { config, versions } = parts
+  const served = versions.all.flatMap(({ served }) => served ?? [])
+  const named = (version: ServedVersion): { workflow: string; version: number } => {
+    return { workflow: version.description.name, version: version.description.version }
+  }
+  return {
+    ...glanceOf(parts, mapped),
+    objectives: objectivesOf(mapped.table),
     latencies: served.flatMap((version) =>
       (
         [
@@ -146,18 +176,6 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
       ...named(version),
       rows: version.interactive.rowsWaiting + version.bulk.rowsWaiting,
     })),
-    arena: { usedBytes: arena.usedBytes, usedSlabs: arena.usedBlocks, totalBytes: arena.totalBytes },
-    requestsInFlight: road.waiting,
-    sockets: { websocket: transport.sockets, unreadBytes: transport.unreadBytes },
-    pools: pools.map(({ pool, device }, p) => ({
-      name: pool.name,
-      device,
-      threads: pool.threads,
-      readyThreads: pool.ready,
-      batchesInFlight: pool.ready * config.pools[p]!.inFlight - pool.free,
-      restarts: pool.restarts,
-      stuckThreads: pool.stuck,
-    })),
     batchLimits: served.flatMap((version) =>
       version.limits.filter(isLimited).map((limit) => ({
         pool: config.pools[limit.pool]!.name,
@@ -168,12 +186,6 @@ export function snapshotOf(parts: LaneParts, mapped: Routed): LaneSnapshot {
         tooLarge: limit.tooLarge,
       })),
     ),
-    eventLoopDelayUs: {
-      mean: lateUs(eventLoop.mean),
-      p99: lateUs(eventLoop.percentile(99)),
-      max: lateUs(eventLoop.max),
-    },
-    rssBytes: process.memoryUsage.rss(),
     workflows: versions.describe(),
   }
 }

@@ -11,7 +11,7 @@ import type { Log } from './log'
 import { uwsProblem } from './open-transport'
 import { RollingRestart, type Replaced } from './rolling-restart'
 import { addRetired, emptyRetired, type Retired } from './retired'
-import type { LaneSnapshot } from './snapshot'
+import type { LaneGlance, LaneSnapshot } from './snapshot'
 import { TenantNames } from './tenant-counts'
 
 const backOffMs = { first: 100, most: 10_000 }
@@ -301,7 +301,8 @@ export class Supervisor {
   }
 
   private async poll(): Promise<void> {
-    await this.snapshots()
+    // Of a lane that is new there is nothing to add a glance to.
+    await this.askServing((slot) => this.ask(slot, slot.last === null ? 'snapshot' : 'glance'))
     for (const slot of this.slots)
       if (slot.serving) {
         this.keepUp(slot, slot.last?.rulesVersion)
@@ -405,6 +406,8 @@ export class Supervisor {
     if (message.kind === 'answer') {
       // At once: whoever waits for it goes on after what the lane says next, or after its end.
       if (asked?.what === 'snapshot' || asked?.what === 'scrape') slot.last = message.value as LaneSnapshot
+      // What it leaves out is as old as the last scrape; a lane that is killed is remembered by that.
+      if (asked?.what === 'glance' && slot.last !== null) slot.last = { ...slot.last, ...(message.value as LaneGlance) }
       asked?.resolve(message.value)
     } else asked?.reject(new LaneError(message.code, message.message))
   }
