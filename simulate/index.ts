@@ -9,7 +9,7 @@ import { Tally, Violation } from './story'
 /** What can be simulated. */
 const simulations: Readonly<Record<string, Simulation>> = { road: simulateRoad, control: simulateControl }
 /** Seeds in which a known bug must be found. */
-const huntedMax = 300
+const huntedMax = 600
 
 interface Options {
   readonly seed?: number

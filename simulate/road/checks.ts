@@ -30,7 +30,7 @@ function faultOfAnswer(request: Request, reply: ReplyMessage, nowUs: number): st
   if (request.spoiled) return 'answers a request that has not all columns'
   if (nowUs > request.lastUs) return `comes ${nowUs - request.lastUs} us after its deadline`
   const { signature } = version!.description
-  const expected = expectedOutputs(signature, version!.index, request.values, request.context)
+  const expected = expectedOutputs(signature, request.kind, request.values, request.context)
   const { outputs } = reply
   const wrong = expected.find((column, c) => outputs[c] === undefined || !sameColumn(column, outputs[c]))
   if (wrong !== undefined) return `has another ${wrong.name} than its version computes`
@@ -78,10 +78,11 @@ function faultOfRefusal(
       if (message.includes('MILLRACE_QUEUE_ROWS_MAX')) return said(request.rowsWaiting + rows > config.queueRowsMax)
       if (message.includes('MILLRACE_REQUESTS_IN_FLIGHT_MAX'))
         return said(request.callsUsed === config.requestsInFlightMax)
-      if (message.includes('MILLRACE_ARENA_BYTES')) return said(request.arenaFull)
+      if (message.includes('MILLRACE_ARENA_BYTES')) return said(request.arenaFull && request.copiesWaiting === 0)
       return said(fates.has('too large'))
     case 'DEADLINE_EXCEEDED': {
       const budgetMs = Math.round(request.dueUs - request.receivedUs) / 1000
+      if (message.includes('MILLRACE_BATCH_TIMEOUT_MS')) return said(fates.has('timed out'))
       const mayTake = /may take (\S+) ms/.exec(message)
       // Said in two digits, when it came: by what waits before it.
       if (mayTake !== null) return said(request.rowsWaiting > 0 && Number(mayTake[1]) > 0.94 * budgetMs)

@@ -9,7 +9,8 @@ import type { WatchedArena, World } from './world'
 
 /** A version as the threads know it. */
 export interface DeviceVersion {
-  readonly index: number
+  /** What it computes. */
+  readonly kind: number
   readonly label: string
   readonly signature: Signature
 }
@@ -22,6 +23,10 @@ export interface Surroundings {
   given(requests: ReadonlySet<Request>, rows: number, version: number): void
   /** A row of it begins to run. */
   begins(request: Request): void
+  /** A batch of copies is given to a thread of its own: one of `idle`, and `open` threads take batches, this one too. */
+  givenCopies(idle: number, open: number, copying: number): void
+  /** The batch at `offset`, of these, runs for too long. */
+  timedOut(offset: number, requests: ReadonlySet<Request>): void
   /** There is room that was not, but for batches that ended. */
   freed(): void
 }
@@ -35,8 +40,11 @@ export interface DeviceOptions {
   readonly rowUs: number
   /** Rows that fit its memory at once; Infinity: all. */
   readonly rowsFit: number
-  /** Share of the batches that fail. */
+  /** Share of the batches that fail, and of those that never end. */
   readonly failing: number
+  readonly endless: number
+  /** Longest run of a batch. */
+  readonly timeoutMs: number
 }
 
 /** What is in a slab. */
@@ -62,11 +70,18 @@ interface Job {
   readonly taking: number
   /** Whose rows it had when it was given. */
   readonly requests: ReadonlySet<Request>
+  /** Of copies: has its thread alone, for so long at most. 0: of requests. */
+  readonly aloneMs: number
   /** What its rows were when it began to run, or when it was given. */
   began: readonly Row[]
   stop: () => void
   done: () => void
   failed: (error: Error) => void
+}
+
+/** What `Pool.run` returns, without a promise. */
+interface Running {
+  then(done: () => void, failed: (error: Error) => void): void
 }
 
 class Thread {
@@ -105,16 +120,36 @@ export class SimulatedPool {
     return this.threads.every(({ busy }) => busy === 0)
   }
 
-  run(task: RunTask): { then(done: () => void, failed: (error: Error) => void): void } {
+  /** Threads that are given batches, and those of them that have none. */
+  get open(): { readonly threads: number; readonly idle: number } {
+    const open = this.threads.filter((thread) => thread.open)
+    return { threads: open.length, idle: open.filter(({ busy }) => busy === 0).length }
+  }
+
+  run(task: RunTask): Running {
     const open = this.threads.filter((thread) => thread.open)
     if (this.free <= 0 || open.length === 0) throw new Violation(`pool ${this.name} has no room for a batch`)
     const thread = open.reduce((least, one) => (one.busy < least.busy ? one : least))
-    const job = this.jobOf(task)
-    this.surroundings.given(job.requests, job.began.length, job.version.index)
+    const job = this.jobOf(task, 0)
+    this.surroundings.given(job.requests, job.began.length, task.version)
     this.free--
+    return this.give(thread, job)
+  }
+
+  /** Of copies: the thread is given nothing else meanwhile. */
+  runAlone(task: RunTask, msMax: number): Running {
+    const thread = this.threads.find(({ open, busy }) => open && busy === 0)
+    if (thread === undefined) throw new Violation(`pool ${this.name} has no idle thread for copies`)
+    const copying = this.threads.filter(({ jobs: [first] }) => first !== undefined && first.aloneMs > 0).length
+    this.surroundings.givenCopies(this.open.idle, this.open.threads, copying)
+    this.openOrClose(thread, false)
+    return this.give(thread, this.jobOf(task, msMax))
+  }
+
+  private give(thread: Thread, job: Job): Running {
     thread.busy++
     thread.jobs.push(job)
-    this.world.tell(() => `${this.nameOf(thread)} is given a batch of ${job.version.label} at ${task.offset}`)
+    this.world.tell(() => `${this.nameOf(thread)} is given ${whatOf(job)} at ${job.task.offset}`)
     return {
       then: (done, failed) => {
         job.done = done
@@ -126,9 +161,11 @@ export class SimulatedPool {
 
   /** A thread ends, with what it has; another one comes. */
   lose(replacedMs: number): void {
+    if (this.threads.length > 0) this.endThread(this.world.chance.pick(this.threads), replacedMs, 'the thread exited')
+  }
+
+  private endThread(thread: Thread, replacedMs: number, why: string): void {
     const { world, options } = this
-    if (this.threads.length === 0) return
-    const thread = world.chance.pick(this.threads)
     this.threads.splice(this.threads.indexOf(thread), 1)
     if (thread.open) this.openOrClose(thread, false)
     world.tell(() => `${this.nameOf(thread)} ends with ${thread.jobs.length} batches`)
@@ -136,15 +173,15 @@ export class SimulatedPool {
     for (const job of thread.jobs) {
       job.stop()
       world.tally.count('batches lost')
-      for (const request of job.requests) request.fates.add('lost')
+      for (const request of fated(job)) request.fates.add('lost')
       this.scribble(job)
       // The pool hears of it when it does.
       world.clock.after(world.chance.pick([0, 0, 1, 30]), () => {
         this.check(job)
-        this.told(thread)
+        this.told(thread, job)
         const nowUs = world.clock.nowUs()
-        for (const request of job.requests) if (nowUs <= request.dueUs) request.fates.add('lost in time')
-        job.failed(new Error('the thread exited'))
+        for (const request of fated(job)) if (nowUs <= request.dueUs) request.fates.add('lost in time')
+        job.failed(new Error(why))
       })
     }
     world.clock.after(replacedMs, () => {
@@ -165,14 +202,14 @@ export class SimulatedPool {
     this.openOrClose(thread, false)
     world.tell(() => `${this.nameOf(thread)} is aside`)
     world.clock.after(ms, () => {
-      if (!this.threads.includes(thread)) return
+      if (!this.threads.includes(thread) || thread.open) return
       this.openOrClose(thread, true)
       world.tell(() => `${this.nameOf(thread)} is back`)
       this.surroundings.freed()
     })
   }
 
-  private jobOf(task: RunTask): Job {
+  private jobOf(task: RunTask, aloneMs: number): Job {
     const version = this.surroundings.versionOf(task.version)
     if (version === undefined) throw new Violation(`a batch for version ${task.version}, which is not loaded`)
     const taking = this.arena.takingOf(task.offset)
@@ -181,7 +218,7 @@ export class SimulatedPool {
     const layout = layoutSlab(version.signature, task.rowsMax)
     const began = this.read({ task, version, layout }).rows
     const requests = new Set(began.map(({ request }) => request))
-    return { task, version, layout, taking, requests, began, stop: nothing, done: nothing, failed: nothing }
+    return { task, version, layout, taking, requests, aloneMs, began, stop: nothing, done: nothing, failed: nothing }
   }
 
   private begin(thread: Thread): void {
@@ -192,7 +229,7 @@ export class SimulatedPool {
     this.check(job)
     leaveOutDead(this.arena.memory, layout, task.offset, world.clock.nowUs())
     job.began = this.read(job).rows
-    for (const { request } of job.began) this.surroundings.begins(request)
+    if (job.aloneMs === 0) for (const { request } of job.began) this.surroundings.begins(request)
     if (job.began.length === 0) {
       world.tell(() => `${this.nameOf(thread)} has nothing to run of ${version.label}`)
       world.tally.count('batches that nobody waited for')
@@ -200,8 +237,31 @@ export class SimulatedPool {
     }
     const slow = world.chance.holds(0.02) ? 50 : 1
     const us = Math.round((options.runUs + options.rowUs * job.began.length) * slow * (0.5 + world.chance.next()))
-    world.tell(() => `${this.nameOf(thread)} runs ${rowsText(job.began)} of ${job.version.label} for ${us} us`)
-    job.stop = world.clock.at(world.clock.nowUs() + us, () => this.end(thread, job, us))
+    world.tell(() => `${this.nameOf(thread)} runs ${rowsText(job.began)} of ${whatOf(job)} for ${us} us`)
+    const mostUs = 1000 * (job.aloneMs || options.timeoutMs)
+    const endless = world.chance.holds(options.endless)
+    const nowUs = world.clock.nowUs()
+    if (endless || us > mostUs)
+      job.stop = world.clock.at(nowUs + mostUs, () => this.timeOut(thread, job, endless ? 0 : us))
+    else job.stop = world.clock.at(nowUs + us, () => this.end(thread, job, us))
+  }
+
+  /** A batch is over its time: its thread is ended, or, in native code, given no more until it is back. */
+  private timeOut(thread: Thread, job: Job, us: number): void {
+    const { world, options, surroundings } = this
+    const isNative = us > 0 && world.chance.holds(0.5)
+    world.tell(() => `${this.nameOf(thread)} runs ${whatOf(job)} for too long${isNative ? ', in native code' : ''}`)
+    world.tally.count(job.aloneMs > 0 ? 'batches of copies over their time' : 'batches over their time')
+    for (const request of fated(job)) request.fates.add('timed out')
+    if (job.aloneMs === 0) surroundings.timedOut(job.task.offset, job.requests)
+    if (!isNative) return this.endThread(thread, world.chance.spread(1, 300), 'a batch ran too long')
+    if (thread.open) this.openOrClose(thread, false)
+    job.stop = world.clock.at(world.clock.nowUs() + us - 1000 * (job.aloneMs || options.timeoutMs), () => {
+      // A batch of copies has its thread closed; when it is told of, it is open again.
+      if (job.aloneMs === 0 && !thread.open) this.openOrClose(thread, true)
+      this.end(thread, job, us)
+      surroundings.freed()
+    })
   }
 
   private end(thread: Thread, job: Job, us: number): void {
@@ -212,7 +272,7 @@ export class SimulatedPool {
     if (rows.length !== job.began.length || rows.some(({ digest }, i) => digest !== job.began[i]!.digest))
       throw new Violation(`the slab of a batch of ${job.version.label} was written while the batch ran`)
     this.answer(job, contents, us)
-    world.tally.count('batches')
+    world.tally.count(job.aloneMs > 0 ? 'batches of copies' : 'batches')
     world.tell(() => `${this.nameOf(thread)} ran ${rowsText(job.began)} of ${job.version.label}`)
     this.leave(thread, job)
   }
@@ -222,15 +282,16 @@ export class SimulatedPool {
     thread.jobs.shift()
     this.world.clock.after(0, () => {
       this.check(job)
-      this.told(thread)
+      this.told(thread, job)
       job.done()
     })
     this.begin(thread)
   }
 
-  private told(thread: Thread): void {
+  private told(thread: Thread, { aloneMs }: Job): void {
     thread.busy--
     if (thread.open) this.free++
+    if (aloneMs > 0 && this.threads.includes(thread)) this.openOrClose(thread, true)
   }
 
   private openOrClose(thread: Thread, open: boolean): void {
@@ -255,7 +316,7 @@ export class SimulatedPool {
       )
     const digests = Array.from({ length: slab.requests }, (_, r) =>
       digestOf(
-        version.index,
+        version.kind,
         valuesOf('request', r),
         context.map(({ name }) => valueAt(slab.context[name]!, r, slab.requests)),
       ),
@@ -284,7 +345,7 @@ export class SimulatedPool {
     rows.forEach(({ request }, i) => (requests[requestOf[i]!] = request))
     const refuse = (r: number, code: Code, fate: Fate, message: string): void => {
       const request = requests[r]!
-      request.fates.add(fate)
+      if (job.aloneMs === 0) request.fates.add(fate)
       world.tell(() => `${nameOf(request)} is refused by its workflow: ${message}`)
       sink.refuse(r, code, message)
     }
@@ -304,7 +365,7 @@ export class SimulatedPool {
       why = error.message
     }
     if (why !== '') requests.forEach((_, r) => refused.has(r) || refuse(r, Code.INTERNAL, 'failed', why))
-    else rows.forEach(({ request, row }, i) => refused.has(requestOf[i]!) || request.ran[row]!++)
+    else if (job.aloneMs === 0) rows.forEach(({ request, row }, i) => refused.has(requestOf[i]!) || request.ran[row]!++)
     const tooMany = rows.length > rowsFit
     if (tooMany) world.tally.count('batches larger than the memory')
     header[Header.heapUsed] = slab.cursor.used
@@ -353,6 +414,15 @@ function valueAt(column: DenseArray | Strings, i: number, count: number): Uint8A
   if (column instanceof Strings) return column.bytes(i)
   const width = column.byteLength / count
   return bytesOf(column).subarray(i * width, (i + 1) * width)
+}
+
+/** Whose fate it is what becomes of a batch: copies have none. */
+function fated({ requests, aloneMs }: Job): Iterable<Request> {
+  return aloneMs > 0 ? [] : requests
+}
+
+function whatOf({ aloneMs, version }: Job): string {
+  return `a batch of ${aloneMs > 0 ? 'copies for ' : ''}${version.label}`
 }
 
 function rowsText(rows: readonly Row[]): string {

@@ -16,8 +16,10 @@ import type { VersionDescription } from '@millrace/workflow'
 import type { Chance } from '../chance'
 import { Violation } from '../story'
 import { randomInputs, randomSignature } from './columns'
+import { SimulatedPost } from './connection'
 import { SimulatedPool, type DeviceVersion } from './device'
 import { nameOf, type Asked, type Request } from './request'
+import { Copied } from './shadows'
 import { randomTenant, SimulatedTenants } from './tenants'
 import { WatchedArena, type World } from './world'
 
@@ -48,6 +50,7 @@ export class SimulatedLane {
   readonly road: Road
   readonly door: RoadDoor
   readonly tenants: SimulatedTenants
+  readonly copied = new Copied((one, other) => this.kindOf(one) === this.kindOf(other))
   readonly workflows: readonly Workflow[]
   rules: Rules
   rulesVersion = 1
@@ -56,6 +59,8 @@ export class SimulatedLane {
   /** By pool: whether it is the turn of bulk, and how many it lost since it had one. */
   private readonly bulkTurns: { isDue: boolean; lost: number }[]
   private readonly signatures = new Map<number, Signature>()
+  /** By version: what it computes. Twins compute the same. */
+  private readonly kinds = new Map<number, number>()
   private nextIndex = 0
 
   constructor(private readonly world: World) {
@@ -72,11 +77,15 @@ export class SimulatedLane {
         rowUs: chance.pick([0, 1, 20, 200]),
         rowsFit: chance.holds(0.15) ? chance.whole(1, 16) : Infinity,
         failing: chance.pick([0, 0, 0.02]),
+        endless: chance.pick([0, 0, 0.02]),
+        timeoutMs: config.batchTimeoutMs,
       }
       return new SimulatedPool(world, this.arena, options, {
         versionOf: (index) => this.deviceVersion(index),
         given: (requests, rows, version) => this.checkGiven(p, requests, rows, version),
+        givenCopies: (...threads) => this.checkCopies(p, ...threads),
         begins: (request) => this.checkBegins(request),
+        timedOut: (offset, requests) => this.timeOut(offset, requests),
         freed: () => this.road.dispatch(),
       })
     })
@@ -100,6 +109,7 @@ export class SimulatedLane {
       clock,
       pools: this.roadPools,
     })
+    this.copied.map(this.road.answers.mapping.targets)
     this.tenants = new SimulatedTenants(world, (names) => this.road.tenants.prove(names))
     this.door = new RoadDoor(this.road, new RulesFeed({ version: 1, rules: file }), config)
   }
@@ -126,13 +136,18 @@ export class SimulatedLane {
     return { route: { workflow, version: number, rule, cell, rulesVersion: this.rulesVersion }, version }
   }
 
+  /** What a version computes. */
+  kindOf({ index }: LaneVersion): number {
+    return this.kinds.get(index)!
+  }
+
   /** Other rules, where everything that they name is ready. */
   publish(): void {
     const { world } = this
     const file = this.randomRules()
     const rules = parseRules(file)
     const routed = this.versions.compile(rules, this.rulesVersion + 1)
-    if (routed.versions.some(({ ready }) => !ready)) return
+    if ([...routed.versions, ...routed.shadows].some(({ ready }) => !ready)) return
     this.rulesVersion++
     this.rules = rules
     this.map(routed)
@@ -154,8 +169,8 @@ export class SimulatedLane {
     const { world } = this
     const unneeded = this.versions.all.filter(
       (version) =>
-        !this.routed.versions.includes(version) &&
-        (version.served === null || version.served.interactive.batches + version.served.bulk.batches === 0),
+        ![...this.routed.versions, ...this.routed.shadows].includes(version) &&
+        (version.served === null || batchesOf(version.served) === 0),
     )
     if (unneeded.length === 0) return
     const version = world.chance.pick(unneeded)
@@ -163,7 +178,10 @@ export class SimulatedLane {
     this.versions.remove(version)
     this.signatures.delete(version.index)
     const { name, version: number } = version.folder
-    if (!this.versions.all.some(({ label }) => label === version.label)) this.road.counts.release(name, number)
+    if (!this.versions.all.some(({ label }) => label === version.label)) {
+      this.road.counts.release(name, number)
+      this.road.tallies.release(name, number)
+    }
     world.tell(() => `${version.label}, number ${version.index}, is gone`)
     world.tally.count('versions gone')
   }
@@ -192,7 +210,8 @@ export class SimulatedLane {
 
   /** What was loaded in the place of another takes over when it is ready, under the same rules. */
   private takeOver(version: LaneVersion): void {
-    const replaces = this.routed.versions.some((other) => other.label === version.label && other !== version)
+    const { versions, shadows } = this.routed
+    const replaces = [...versions, ...shadows].some((other) => other.label === version.label && other !== version)
     if (version.ready && replaces) this.map(this.versions.compile(this.rules, this.rulesVersion))
   }
 
@@ -240,9 +259,33 @@ export class SimulatedLane {
     this.world.tally.count('turns of bulk lost to interactive requests that were refused or late')
   }
 
+  /** A pool is given copies: nobody who waits could have the thread, and another one is left to them where there are several. */
+  private checkCopies(p: number, idle: number, open: number, copying: number): void {
+    const { interactive, bulk } = this.roadPools[p]!
+    const queues = [...interactive, ...bulk]
+    const { name } = this.pools[p]!
+    const nowUs = this.world.clock.nowUs() - turnUsMax
+    if (queues.some((queue) => queue.oldestUs(nowUs) !== Infinity))
+      throw new Violation(`pool ${name} is given copies before requests that it could run`)
+    if (idle === 1 && queues.some(({ rowsWaiting }) => rowsWaiting > 0))
+      throw new Violation(`the last idle thread of pool ${name} is given copies while requests wait`)
+    if (open === 1 && copying > 0) throw new Violation(`every thread of pool ${name} is given copies`)
+  }
+
+  /** A batch runs for too long: whoever waits for it is answered at once. */
+  private timeOut(offset: number, requests: ReadonlySet<Request>): void {
+    this.road.timedOut(offset)
+    const lists = (request: Request): boolean =>
+      request.connection instanceof SimulatedPost && request.connection.isList
+    const waiting = [...requests].filter((one) => one.connection.open.has(one) && !lists(one))
+    if (waiting.length > 0)
+      throw new Violation(`${nameOf(waiting[0]!)} is not answered when its batch has run for too long`)
+  }
+
   private map(routed: Routed): void {
     this.routed = routed
     this.road.map(routed)
+    this.copied.map(this.road.answers.mapping.targets)
   }
 
   private add(workflow: Workflow): LaneVersion {
@@ -252,7 +295,13 @@ export class SimulatedLane {
     const number = isNew ? ++workflow.versions : chance.whole(1, workflow.versions)
     const index = this.nextIndex++
     const folder = { name: workflow.objective, version: number, path: '', workflowFile: null }
-    this.signatures.set(index, randomSignature(chance, workflow.inputs))
+    const twins = this.versions.all.filter(({ folder }) => folder.name === workflow.objective)
+    const twin = twins.length > 0 && chance.holds(0.3) ? chance.pick(twins) : null
+    this.kinds.set(index, twin === null ? index : this.kindOf(twin))
+    this.signatures.set(
+      index,
+      twin === null ? randomSignature(chance, workflow.inputs) : this.signatures.get(twin.index)!,
+    )
     const version = this.versions.add({ index, folder, remark: null, doomed: null })
     const loaded = this.config.pools.map(() => this.description(version, true))
     this.versions.settle(version, loaded)
@@ -284,7 +333,7 @@ export class SimulatedLane {
 
   private deviceVersion(index: number): DeviceVersion | undefined {
     const version = this.versions.get(index)
-    return version && { index, label: version.label, signature: this.signatures.get(index)! }
+    return version && { kind: this.kindOf(version), label: version.label, signature: this.signatures.get(index)! }
   }
 
   /** Rules over the versions that are there, ready or not. */
@@ -292,9 +341,15 @@ export class SimulatedLane {
     const { chance } = this.world
     const versionOf = ({ objective }: Workflow): string =>
       chance.pick(this.versions.all.filter(({ folder }) => folder.name === objective)).label
+    const defaults = this.workflows.map((one) => [one, versionOf(one)] as const)
     return {
       attributes: { country: 'text', age: 'number', kids: 'truth' },
-      objectives: Object.fromEntries(this.workflows.map((one) => [one.objective, { default: versionOf(one) }])),
+      shadows: [...defaults, ...defaults].flatMap(([one, label], i) => {
+        const workflow = versionOf(one)
+        const shadow = { id: `shadow-${i}`, objectives: [one.objective], workflow, percent: chance.pick([30, 100]) }
+        return workflow !== label && chance.holds(0.4) ? [{ ...shadow, in_flight_max: chance.pick([1, 256]) }] : []
+      }),
+      objectives: Object.fromEntries(defaults.map(([one, label]) => [one.objective, { default: label }])),
       conditions: this.workflows
         .filter(() => chance.holds(0.2))
         .map((one, i) => ({
@@ -331,6 +386,10 @@ export class SimulatedLane {
   }
 }
 
+function batchesOf({ interactive, bulk, shadow }: NonNullable<LaneVersion['served']>): number {
+  return interactive.batches + bulk.batches + shadow.batches
+}
+
 function randomConfig(chance: Chance): Config {
   const config = readConfig({ MILLRACE_DECISION_KEY: 'k'.repeat(44) }, { repository: 'none' })
   const arenaBytes = 2 ** chance.whole(15, 22)
@@ -355,6 +414,8 @@ function randomConfig(chance: Chance): Config {
     batchRowsMax,
     queueRowsMax,
     requestRowsMax: Math.min(queueRowsMax, chance.pick([16, 100, 1000])),
+    batchTimeoutMs: chance.pick([20, 200, 10_000]),
+    shadowRunMs: chance.pick([10, 2000]),
     requestsInFlightMax: chance.pick([4, 32, 10_000]),
     socketInFlightMax: chance.pick([2, 1000, 1000, 1000]),
     fairWaitMs: chance.pick([1, 20, 100]),

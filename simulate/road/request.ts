@@ -11,7 +11,7 @@ import { randomSaid } from './tenants'
  * What became of a part of a request on a device; `lost in time`: before its deadline; `abandoned`: of its version, while it
  * may have been waiting.
  */
-export type Fate = 'refused' | 'failed' | 'lost' | 'lost in time' | 'too large' | 'abandoned'
+export type Fate = 'refused' | 'failed' | 'lost' | 'lost in time' | 'too large' | 'timed out' | 'abandoned'
 
 /** What a request was answered with, and when. */
 export interface Answer {
@@ -67,6 +67,8 @@ export interface Request {
   /** What the rules in force say; null: nothing. */
   route: RouteMessage | null
   version: LaneVersion | null
+  /** What it computes. */
+  kind: number
   /** The version ran on some pool. */
   wasReady: boolean
   wasDraining: boolean
@@ -78,6 +80,8 @@ export interface Request {
   callsUsed: number
   inFlight: number
   arenaFull: boolean
+  /** Rows of copies waited when it was refused or accepted. */
+  copiesWaiting: number
   share: AskedShare | null
   /** Limits of the rules that may refuse it: as much is taken of them as they allow. */
   limited: readonly string[]
@@ -151,6 +155,7 @@ export function randomRequest(
     lastUs: 0,
     route: null,
     version: null,
+    kind: -1,
     wasReady: false,
     wasDraining: false,
     stranger: null,
@@ -159,6 +164,7 @@ export function randomRequest(
     callsUsed: 0,
     inFlight: 0,
     arenaFull: false,
+    copiesWaiting: 0,
     share: null,
     limited: [],
     ran: new Uint8Array(rows),

@@ -12,6 +12,8 @@ import { World } from './world'
 const requestsMax = 120
 /** Microseconds that rows may wait while a thread that would take them has nothing to do. */
 const idleUsMax = 10_000
+/** Microseconds that copies may wait. */
+const copiesUsMax = 5_000_000
 /** Microseconds after the last request in which everything must be answered and given back. */
 const endUsMax = 60_000_000
 
@@ -153,6 +155,7 @@ class RoadSimulation {
       request.dueUs = request.receivedUs + (request.budgetUs || lane.config.deadlineMsDefault * 1000)
       request.route = decided?.route ?? null
       request.version = decided?.version ?? null
+      request.kind = decided === null ? -1 : lane.kindOf(decided.version)
       request.wasReady = decided?.version.ready ?? false
       request.wasDraining = lane.road.draining
       request.stranger = lane.tenants.refusalOf(request.connection.guest, request.said)
@@ -185,6 +188,7 @@ class RoadSimulation {
       this.note(request)
       arena.onRefusal = () => (request.arenaFull = true)
       if (!serve(...message)) return false
+      request.copiesWaiting = road.shadows.runner.rowsWaiting
       this.delivered.shift()
       return true
     }
@@ -271,7 +275,8 @@ class RoadSimulation {
   private isOver(): boolean {
     const { world, lane } = this
     if (world.clock.nowUs() > this.endedUs + endUsMax) return true
-    return this.endedUs !== Infinity && this.waiting.size === 0 && lane.idle && lane.road.calls.used === 0
+    if (this.endedUs === Infinity || this.waiting.size > 0 || !lane.idle || lane.road.calls.used > 0) return false
+    return lane.copied.held === 0 && lane.arena.usedBlocks === 0
   }
 
   /** What holds between any two turns of the event loop. */
@@ -290,6 +295,9 @@ class RoadSimulation {
     }
     this.idle = idle
     this.holdings.check()
+    for (const { served, label } of lane.versions.all)
+      if (served !== null && nowUs - served.shadow.oldestUs(Infinity) > copiesUsMax + lateUsMax)
+        throw new Violation(`copies for ${label} wait longer than they may`)
   }
 
   /** What holds when everything was answered. */
@@ -302,13 +310,15 @@ class RoadSimulation {
     none(this.waiting.size, 'requests are not answered')
     none(road.calls.waiting, 'calls wait')
     none(road.calls.used, 'calls are held')
+    none(lane.copied.held, 'copies are neither compared nor dropped')
     none(arena.usedBlocks, 'slabs are not given back')
     for (const { served } of versions.all)
-      for (const queue of served === null ? [] : [served.interactive, served.bulk]) {
+      for (const queue of served === null ? [] : [served.interactive, served.bulk, served.shadow]) {
         none(queue.rowsWaiting, 'rows wait')
         none(queue.batches, 'batches are held')
       }
     this.holdings.checkEnd(world.clock.nowUs())
+    lane.copied.checkEnd(world.tally)
     this.checkCounts()
     road.close()
   }
@@ -334,7 +344,7 @@ function askedBy({ stranger, said, context }: Request): string {
 
 function kindOf({ code, message }: ReplyMessage): string {
   const limit = /MILLRACE_\w+/.exec(message)?.[0]
-  if (message.includes('may take')) return `${code} (predicted)`
+  if (/may take \S+ ms/.test(message)) return `${code} (predicted)`
   if (message.includes('other tenants ask')) return `${code} (a tenant's part)`
   if (message.startsWith('limit ')) return `${code} (a limit of the rules)`
   return limit === undefined ? code : `${code} (${limit})`
