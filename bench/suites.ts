@@ -1,5 +1,6 @@
 import { benchFacts, factsTable } from './facts/facts'
 import { ranking } from './facts/ranking'
+import { fairness } from './overload/fairness'
 import { overload } from './overload/overload'
 import { heap } from './road/heap'
 import { latency } from './road/latency'
@@ -54,6 +55,7 @@ export const suites: readonly Suite[] = [
   road,
   latency,
   overload,
+  fairness,
   shadow,
   workloadSuite,
   scale,

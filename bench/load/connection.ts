@@ -44,11 +44,13 @@ export class Connection {
     read: ReadReply,
     listener: Listener,
     failed: (error: Error) => void,
+    /** What it shows at the upgrade. */
+    key?: string,
   ): Promise<Connection> {
     const socket = connect(port, '127.0.0.1')
     socket.setNoDelay(true)
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
-    const lane = transport === 'websocket' ? await upgrade(socket, port) : undefined
+    const lane = transport === 'websocket' ? await upgrade(socket, port, key) : undefined
     socket.removeAllListeners('error')
     return new Connection(socket, lane, read, listener, failed)
   }
@@ -105,9 +107,10 @@ export class Connection {
 const nothing = Buffer.alloc(0)
 
 /** Resolves with the lane that answered. */
-async function upgrade(socket: Socket, port: number): Promise<string | undefined> {
+async function upgrade(socket: Socket, port: number, key?: string): Promise<string | undefined> {
+  const shown = key === undefined ? '' : `authorization: Bearer ${key}\r\n`
   socket.write(
-    `GET /v1/stream HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nconnection: upgrade\r\nupgrade: websocket\r\n` +
+    `GET /v1/stream HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nconnection: upgrade\r\nupgrade: websocket\r\n${shown}` +
       `sec-websocket-version: 13\r\nsec-websocket-key: ${randomBytes(16).toString('base64')}\r\n\r\n`,
   )
   const answer = await new Promise<Buffer>((resolve, reject) => {

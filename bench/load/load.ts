@@ -28,6 +28,8 @@ export interface Load {
   /** The server sends back what it gets. */
   readonly echo?: boolean | undefined
   readonly seed?: number | undefined
+  /** Keys of tenants: WebSockets show them in turns. */
+  readonly keys?: readonly string[] | undefined
 }
 
 /** The part of a load that one process has. */
@@ -90,7 +92,7 @@ export class RunningLoad {
     const open = async (socket: number): Promise<Connection> => {
       for (let tries = 1; ; tries++) {
         const port = part.ports[socket % part.ports.length]!
-        const connection = await Connection.open(port, load.transport, read, relay, failed)
+        const connection = await Connection.open(port, load.transport, read, relay, failed, keyOf(load, socket))
         if (load.anyLane === true || spread.take(String(port), connection.lane, tries) !== null) return connection
         connection.close()
       }
@@ -151,6 +153,10 @@ export class RunningLoad {
     this.open?.pace.stop()
     for (const connection of this.connections) connection.close()
   }
+}
+
+function keyOf({ keys = [] }: Load, socket: number): string | undefined {
+  return keys[socket % keys.length]
 }
 
 /** In a closed loop their number is a multiple of those in flight: see there. */

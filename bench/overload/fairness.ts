@@ -1,0 +1,146 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { hashOfKey } from '@millrace/server'
+import type { Load } from '../load/load'
+import { measure, type Run } from '../load/measure'
+import { figure, median, spread, table } from '../report'
+import { startMillrace } from '../servers'
+import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
+import { mlpRequest } from '../workloads/mlp'
+import { writeTraffic } from '../workloads/workload'
+import { makeRepository } from './repository'
+
+/** Tenants that ask for half of their part each, and times its own part what one more asks for. */
+const quietTenants = 9
+const quietParts = 0.5
+const noisyParts = 10
+
+/** What the tenants that ask for little may wait longer because of the one that asks for much: p99, times. */
+const ratioWanted = 1.2
+
+interface Round {
+  /** What the quiet tenants got, all together: alone, and beside the noisy one. */
+  readonly alone: Run
+  readonly beside: Run
+  /** What the noisy one got. */
+  readonly noisy: Run
+}
+
+export interface FairnessResult {
+  /** Requests a second of a closed loop; each tenant's part is as much of it as there are tenants. */
+  readonly capacity: number
+  readonly quietPerSecond: number
+  readonly noisyPerSecond: number
+  readonly rounds: readonly Round[]
+}
+
+export const fairness: Suite = {
+  name: 'fairness',
+  about: `what ${quietTenants} tenants notice of one more that asks for ${noisyParts} times its part`,
+  usual: false,
+  run: async (options) => {
+    const results = await benchFairness(options)
+    const ratios = results.rounds.map(ratioOf)
+    const text =
+      `${fairnessTable(results)}\n\np99 of the ${quietTenants} beside the one, as part of theirs alone: ` +
+      `${figure(median(ratios))} (${spread(ratios)}); wanted are ${ratioWanted} at most`
+    return { results, text }
+  },
+}
+
+/** One server and one load of all the quiet tenants; the noisy one's comes and goes, every other round in the other order. */
+function benchFairness(options: Options): Promise<FairnessResult> {
+  return inFolder(async (folder) => {
+    const names = Array.from({ length: quietTenants }, (_, i) => `quiet-${i}`)
+    const server = await startMillrace({
+      MILLRACE_REPOSITORY: makeRepository(folder),
+      MILLRACE_TENANTS: writeTenants(folder, [...names, 'noisy']),
+    })
+    const requests = Array.from({ length: 256 }, (_, i) => mlpRequest('mlp-64', i))
+    const load = { transport: 'websocket', inFlight: 128, traffic: writeTraffic(folder, requests) } as const
+    const quiet: Load = { ...load, sockets: quietTenants, keys: names.map(keyOf) }
+    const noisy: Load = { ...load, sockets: 8, keys: [keyOf('noisy')] }
+    try {
+      const timing = timingOf(options)
+      // A tenant that is alone may have all.
+      const { perSecond: capacity } = await measure(server, noisy, timing)
+      const part = capacity / (quietTenants + 1)
+      const [quietPerSecond, noisyPerSecond] = [quietTenants * quietParts * part, noisyParts * part]
+      const open = (load: Load, perSecond: number, seed: number): Load => {
+        return { ...load, inFlight: 1024, arrivals: { kind: 'poisson', perSecond }, seed }
+      }
+      // The closed loop warmed it; this is for what the load before left.
+      const short = { ...timing, warmMsMax: Math.min(1000, timing.warmMsMax) }
+      // From before the others are measured until after that.
+      const around = { warmMsMax: 0, measureMs: short.warmMsMax + short.measureMs }
+      const rounds: Round[] = []
+      for (let round = 1; round <= roundsOf(options); round++) {
+        const alone = (): Promise<Run> => measure(server, open(quiet, quietPerSecond, round), short)
+        const first = round % 2 === 1 ? await alone() : null
+        const [beside, noise] = await Promise.all([
+          measure(server, open(quiet, quietPerSecond, round), short),
+          measure(server, open(noisy, noisyPerSecond, round + 1000), around),
+        ])
+        const one = { alone: first ?? (await alone()), beside, noisy: noise }
+        rounds.push(one)
+        const [a, b] = [one.alone, beside].map(({ latencyUs }) => figure(latencyUs.p99))
+        options.say(`round ${round}: p99 ${a} us alone, ${b} us beside one who asks for ${noisyParts} times his part`)
+      }
+      if (rounds.some(({ alone, beside }) => alone.errors + beside.errors > 0)) throw new Error('runs had errors')
+      return { capacity, quietPerSecond, noisyPerSecond, rounds }
+    } finally {
+      await server.stop()
+    }
+  })
+}
+
+function keyOf(tenant: string): string {
+  return tenant.padEnd(40, '.')
+}
+
+/** A file of tenants, each with its key: only who proves who he is has a part of his own. */
+function writeTenants(folder: string, names: readonly string[]): string {
+  const file = join(folder, 'tenants.json')
+  const tenants = Object.fromEntries(names.map((name) => [name, { keys: [hashOfKey(keyOf(name))] }]))
+  writeFileSync(file, JSON.stringify({ tenants }))
+  return file
+}
+
+function ratioOf({ alone, beside }: Round): number {
+  return beside.latencyUs.p99 / alone.latencyUs.p99
+}
+
+function fairnessTable({ quietPerSecond, noisyPerSecond, rounds }: FairnessResult): string {
+  const row = (name: string, due: number, runs: readonly Run[]): (string | number)[] => {
+    const limited = runs.filter(({ generator }) => generator.limit !== null).length
+    return [
+      name,
+      due,
+      median(runs.map(({ perSecond }) => perSecond)),
+      median(runs.map(({ refused, seconds }) => refused / seconds)),
+      median(runs.map(({ latencyUs }) => latencyUs.p50)),
+      median(runs.map(({ latencyUs }) => latencyUs.p99)),
+      median(runs.map(({ cpus }) => cpus)),
+      limited === 0 ? '' : `the limit in ${limited} of ${runs.length}`,
+    ]
+  }
+  const all = (of: (round: Round) => Run): Run[] => rounds.map(of)
+  return table([
+    ['tenants', 'due/s', 'good/s', 'refused/s', 'p50 us', 'p99 us', 'server CPUs', 'generator'],
+    row(
+      `${quietTenants} alone`,
+      quietPerSecond,
+      all(({ alone }) => alone),
+    ),
+    row(
+      `${quietTenants} beside one`,
+      quietPerSecond,
+      all(({ beside }) => beside),
+    ),
+    row(
+      'the one',
+      noisyPerSecond,
+      all(({ noisy }) => noisy),
+    ),
+  ])
+}
