@@ -215,6 +215,16 @@ describe.each(['front', 'threads'] as const)('half of what it can do, and a stal
   })
 })
 
+test('runs of 15 ms and more, a quarter of what it can do: nobody is refused for long for what was late at first', () => {
+  const server: Server = { threads: 1, rowsMax: 512, runUs: (rows) => 15_000 + 100 * rows }
+  const [, second] = simulate(server, [
+    { factor: 0.25, seconds: 1 },
+    { factor: 0.25, seconds: 1 },
+  ])
+  expect(second!.good[0]! / second!.due[0]!).toBeGreaterThan(0.97)
+  expect(second!.good[1]! / second!.due[1]!).toBeGreaterThan(0.5)
+})
+
 test('three times as much, and the deadline keeps batches small: bulk yields, and is back when it is over', () => {
   const server: Server = { threads: 1, rowsMax: 512, runUs: (rows) => 15_000 + 100 * rows }
   const outcomes = simulate(
@@ -284,7 +294,11 @@ describe('what is predicted', () => {
     wait.answered(1, 0, 0, 100, 1000, 3000)
     expect(wait.slackUs(10_000)).toBe(2000)
     expect(wait.slackUs(3000)).toBe(1500)
-    for (let i = 0; i < 1000; i++) wait.answered(1, 0, 0, 100, 1000, 500)
+    for (let i = 0; i < 1000; i++) wait.answered(1, 0, 0, 100, 10_000, 3000)
     expect(wait.slackUs(10_000)).toBeLessThan(1)
+    // By time, however few batches there are in it.
+    wait.answered(1, 3000, 3000, 100, 1000, 6000)
+    wait.answered(1, 400_000, 400_000, 100, 10_000, 406_000)
+    expect(wait.slackUs(10_000)).toBeCloseTo(1000)
   })
 })

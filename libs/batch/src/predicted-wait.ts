@@ -2,8 +2,9 @@
 const weight = 1 / 16
 /** Times the mean: what is beyond it strays. */
 const strayMost = 4
-/** Of the largest miss that is kept in mind, what is left of it a batch later. */
+/** Of the largest miss that is kept in mind, what is left of it a batch later; and after how long half of it at most. */
 const missKept = 0.99
+const missHalfUs = 400_000
 
 /**
  * How long it will take until a row that comes now is answered, by what the batches of its queue took lately:
@@ -27,8 +28,9 @@ export class PredictedWait {
   private readonly turnUs = new Mean()
   private readonly answerUs = new Mean()
   private lastTurnUs = 0
-  /** How late answers came that were predicted; the most, forgotten slowly. */
+  /** How late answers came that were predicted; the most, forgotten slowly. And when the last one came. */
   private missUs = 0
+  private lastAnswerUs = 0
 
   /** A batch that was opened at `openedUs` goes to a thread at `nowUs`. */
   turn(openedUs: number, nowUs: number): void {
@@ -47,7 +49,10 @@ export class PredictedWait {
     this.cost.add(rows, runUs)
     this.runUs.add(runUs)
     this.answerUs.add(nowUs - turnUs)
-    this.missUs = Math.max(missKept * this.missUs, nowUs - openedUs - predictedUs)
+    // By time as well: of long runs a hundred are seconds, in which what is kept free for a miss refuses others.
+    const kept = Math.min(missKept, 2 ** ((this.lastAnswerUs - nowUs) / missHalfUs))
+    this.missUs = Math.max(kept * this.missUs, nowUs - openedUs - predictedUs)
+    this.lastAnswerUs = nowUs
   }
 
   /**
