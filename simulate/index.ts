@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { hunt } from './mutants'
+import { controlMutants } from './control/mutants'
+import { hunt, type Mutant } from './mutants'
 import { roadMutants } from './road/mutants'
 import { simulateControl } from './control/simulate'
 import { simulateRoad } from './road/simulate'
@@ -73,10 +74,17 @@ async function simulate(what: string, simulation: Simulation, { seed, from, seed
 
 /** Says in which seed each known bug was found. */
 async function huntAll(seeds: number): Promise<void> {
-  // eslint-disable-next-line @typescript-eslint/no-require-imports -- compiled anew, with the bug in it
+  /* eslint-disable @typescript-eslint/no-require-imports -- compiled anew, with the bug in it */
   const road = (): Simulation => (require('./road/simulate') as typeof import('./road/simulate')).simulateRoad
-  for (const mutant of roadMutants) {
-    const found = await hunt(mutant, road, seeds)
+  const control = (): Simulation =>
+    (require('./control/simulate') as typeof import('./control/simulate')).simulateControl
+  /* eslint-enable @typescript-eslint/no-require-imports */
+  const bugs: (readonly [Mutant, () => Simulation])[] = [
+    ...roadMutants.map((mutant) => [mutant, road] as const),
+    ...controlMutants.map((mutant) => [mutant, control] as const),
+  ]
+  for (const [mutant, load] of bugs) {
+    const found = await hunt(mutant, load, seeds)
     if (found === null) process.exitCode = 1
     const by = found === null ? `NOT FOUND in ${seeds} seeds` : `seed ${found.seed}: ${found.message.slice(0, 100)}`
     console.log(`${mutant.what}\n    ${by}`)

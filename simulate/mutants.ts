@@ -8,14 +8,20 @@ import { Tally } from './story'
  * somebody writes tomorrow.
  */
 
-export interface Mutant {
-  /** What is wrong then. */
-  readonly what: string
+/** A change of what was compiled. */
+export interface Edit {
   /** From the root of the repository. */
   readonly file: string
   /** There once. */
   readonly find: string
   readonly replace: string
+}
+
+export interface Mutant extends Edit {
+  /** What is wrong then. */
+  readonly what: string
+  /** What must be wrong as well, where two places take care of one thing. */
+  readonly and?: readonly Edit[]
 }
 
 /** Which seed found it, and by what; null: none. */
@@ -38,24 +44,23 @@ interface Compiling {
 }
 
 /** What `load` requires, compiled anew with the bug in it. */
-function changed({ what, file, find, replace }: Mutant, load: () => Simulation): Simulation {
+function changed(mutant: Mutant, load: () => Simulation): Simulation {
+  const edits: readonly Edit[] = [mutant, ...(mutant.and ?? [])]
   const modules = Module.prototype as unknown as Compiling
   const { _compile: compile } = modules
-  let times = 0
+  const made = new Set<Edit>()
   modules._compile = function (content, path) {
-    if (relative(root, path).split(sep).join('/') !== file) return compile.call(this, content, path)
-    times = content.split(find).length - 1
-    return compile.call(
-      this,
-      content.replace(find, () => replace),
-      path,
-    )
+    const here = edits.filter(({ file }) => relative(root, path).split(sep).join('/') === file)
+    for (const edit of here) if (content.split(edit.find).length === 2) made.add(edit)
+    const changed = here.reduce((text, { find, replace }) => text.replace(find, () => replace), content)
+    return compile.call(this, changed, path)
   }
   try {
     forget()
     const simulation = load()
-    if (times !== 1)
-      throw new Error(`mutants.ts: '${find}' is ${times} times in ${file}; say how it looks where ${what}`)
+    const missed = edits.find((edit) => !made.has(edit))
+    if (missed !== undefined)
+      throw new Error(`mutants: '${missed.find}' is not once in ${missed.file}; say how it looks where ${mutant.what}`)
     return simulation
   } finally {
     modules._compile = compile

@@ -133,6 +133,8 @@ export class SimulatedLanePool {
   }
 
   private async load(thread: Thread, { version, folder }: LoadTask): Promise<unknown> {
+    if (this.world.halfWritten.has(folder.path))
+      throw this.world.broken(`${folder.name}@${folder.version} is loaded while it is written`)
     const { outcome, ms } = this.world.plans.get(folder.path) ?? { outcome: 'failed', ms: 1 }
     await this.work(thread, ms)
     this.world.tell(

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { RulesFile } from '@millrace/rules'
@@ -56,9 +56,12 @@ export class SimulatedRepository {
   private write(name: string, version: number, outcome?: 'ready'): void {
     const { world } = this
     const folder = join(this.path, 'workflows', name, String(version))
+    const isNew = !world.plans.has(folder)
     mkdirSync(folder, { recursive: true })
     // Of another length each time: what is told apart by size is told apart.
     writeFileSync(join(folder, 'model.bin'), 'x'.repeat(++this.written))
+    // What is new is written for a while, as long as nobody may take it for whole.
+    if (isNew && outcome === undefined) this.writeOn(folder)
     const plan = randomPlan(world.chance, this.calm)
     const versions = this.there.get(name)!
     // Lanes that start again load what others serve: where that was changed in place and ends them, it does each time.
@@ -66,6 +69,15 @@ export class SimulatedRepository {
     world.plans.set(folder, { ...plan, ...(outcome && { outcome }) })
     if (!versions.includes(version)) versions.push(version)
     world.tell(() => `${name}@${version} is written: ${world.plans.get(folder)!.outcome} in ${plan.ms} ms`)
+  }
+
+  private writeOn(folder: string): void {
+    const { world } = this
+    world.halfWritten.add(folder)
+    world.clock.after(world.chance.whole(1, 90), () => {
+      world.halfWritten.delete(folder)
+      if (existsSync(folder)) writeFileSync(join(folder, 'model.bin'), 'x'.repeat(++this.written))
+    })
   }
 
   private takeAway(name: string, version: number): void {

@@ -8,6 +8,8 @@ export class ControlWorld {
   readonly chance: Chance
   readonly clock: SimulatedClock
   readonly plans: Plans = new Map()
+  /** Folders that are new and still being written. */
+  readonly halfWritten = new Set<string>()
   /** What did not hold: it may be found where a rejection goes unheard. */
   violation: Violation | null = null
 

@@ -36,6 +36,8 @@ class RoadSimulation {
   private connections = 0
   /** Requests of the message that the door is given, those left that the road was not. */
   private delivered: Request[] = []
+  /** The request that the road is given just now: what is answered meanwhile is it. */
+  private served: Request | null = null
   /** Of the last request. */
   private endedUs = Infinity
   /** Since when rows wait that a thread would take. */
@@ -186,8 +188,11 @@ class RoadSimulation {
       // An empty list.
       if (request === undefined) return serve(...message)
       this.note(request)
+      this.served = request
       arena.onRefusal = () => (request.arenaFull = true)
-      if (!serve(...message)) return false
+      const isOne = serve(...message)
+      this.served = null
+      if (!isOne) return false
       request.copiesWaiting = road.shadows.runner.rowsWaiting
       this.delivered.shift()
       return true
@@ -213,7 +218,9 @@ class RoadSimulation {
   private readonly answered = (connection: Connection, reply: ReplyMessage, asked: Request | null): void => {
     const { world } = this
     const { open } = connection
-    const candidates = asked === null ? [...open].filter(({ id }) => id === reply.id) : [asked]
+    const { served } = this
+    const one = asked ?? (served?.connection === connection ? served : null)
+    const candidates = one === null ? [...open].filter(({ id }) => id === reply.id) : [one]
     if (!candidates.some((one) => open.has(one)))
       throw new Violation(
         `${connection.name} is answered with ${reply.code} to id ${reply.id}, and does not wait for it`,

@@ -16,6 +16,8 @@ export interface Entry {
   folderIs: 'there' | 'gone' | 'changed'
   /** Some lane knows how it stands: the others may try it. */
   tried: boolean
+  /** Some lane had it ready, or it was there when the server started: what ends a lane is not this version. */
+  served: boolean
   /** Lanes that ended while they tried it; and why none is to do so again. */
   deaths: number
   doomed: string | null
@@ -163,6 +165,7 @@ export class Catalogue {
       print,
       folderIs: 'there',
       tried,
+      served: tried,
       deaths: 0,
       doomed: null,
     }

@@ -134,6 +134,7 @@ export class Lifecycle implements Lanes {
       entry.tried = true
       this.supervisor.tellWanted()
     }
+    if (entry !== undefined && state === 'ready') entry.served = true
     if (entry !== undefined) this.tellReplaced(entry)
     this.sweep()
     for (const wake of this.waiting.splice(0)) wake()
@@ -151,8 +152,8 @@ export class Lifecycle implements Lanes {
 
   private endedLoading(index: number, why: string): void {
     const entry = this.catalogue.entries.find((one) => one.index === index)
-    // One that another lane serves is not the reason.
-    if (entry === undefined || entry.tried || ++entry.deaths < deathsMax) return
+    // One that another lane served is not the reason; one that failed there, for a thread that ended, may be.
+    if (entry === undefined || entry.served || ++entry.deaths < deathsMax) return
     entry.doomed = why
     this.log.error({ version: entry.label }, `${entry.label} is not tried again: ${why}`)
     this.supervisor.tellWanted()
