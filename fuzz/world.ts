@@ -91,7 +91,7 @@ export class World {
 /** A WebSocket that keeps what it is sent. */
 export class Ear implements Socket {
   readonly closed = false
-  readonly party: Party = { who: anybody, inFlight: 0 }
+  readonly party: Party = { who: anybody, inFlight: 0, arenaBytes: 0 }
   readonly replies: Uint8Array[] = []
   readonly texts: string[] = []
 
@@ -113,6 +113,7 @@ export class Letter implements Post {
   closed = false
   readonly who = anybody
   inFlight = 0
+  arenaBytes = 0
   readonly answers: { readonly status: string; readonly body: Uint8Array }[] = []
 
   constructor(

@@ -34,6 +34,7 @@ test('road: whatever happens, each request is answered once, rightly and in time
       'NOT_FOUND',
       'PERMISSION_DENIED',
       'PERMISSION_DENIED (MILLRACE_TENANTS)',
+      'RESOURCE_EXHAUSTED (a part of the arena)',
       "RESOURCE_EXHAUSTED (a tenant's part)",
       'RESOURCE_EXHAUSTED (a limit of the rules)',
       'RESOURCE_EXHAUSTED (MILLRACE_ARENA_BYTES)',

@@ -33,7 +33,7 @@ export class InProcessRoad {
 
   /** @param who asks, by these rules */
   constructor(who: Principal = anybody, rules = oneObjective) {
-    const party = { who, inFlight: 0 }
+    const party = { who, inFlight: 0, arenaBytes: 0 }
     this.party = party
     this.caller = {
       party,

@@ -211,7 +211,7 @@ class ControlSimulation {
 
   private socket(asked: Asked): Socket {
     return {
-      party: { who: anybody, inFlight: 0 },
+      party: { who: anybody, inFlight: 0, arenaBytes: 0 },
       closed: false,
       reply: (message) => {
         try {

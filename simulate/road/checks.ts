@@ -3,7 +3,7 @@ import type { Config } from '@millrace/server'
 import { routingKey } from '@millrace/rules'
 import type { ReplyMessage, RouteMessage } from '@millrace/wire'
 import { expectedOutputs, sameColumn } from './columns'
-import { isTooMuch } from './holdings'
+import { isTooMuch, isTooMuchArena } from './holdings'
 import { turnUsMax, unknownObjective } from './lane'
 import type { Answer, Request } from './request'
 
@@ -78,6 +78,7 @@ function faultOfRefusal(
       if (message.includes('MILLRACE_QUEUE_ROWS_MAX')) return said(request.rowsWaiting + rows > config.queueRowsMax)
       if (message.includes('MILLRACE_REQUESTS_IN_FLIGHT_MAX'))
         return said(request.callsUsed === config.requestsInFlightMax)
+      if (message.includes('part of the arena')) return said(isTooMuchArena(request.arena!.asked, request.arena!))
       if (message.includes('MILLRACE_ARENA_BYTES')) return said(request.arenaFull && request.copiesWaiting === 0)
       return said(fates.has('too large'))
     case 'DEADLINE_EXCEEDED': {
@@ -104,7 +105,7 @@ function heapOfLargestRow(request: Request): number {
 }
 
 /** Bytes of heap that rows take with what they take of the request and its context, each column's padded to 8. */
-function heapOf({ version, values, context }: Request, from: number, rows: number): number {
+export function heapOf({ version, values, context }: Request, from: number, rows: number): number {
   const { inputs, context: attributes = [] } = version!.description.signature
   let bytes = 0
   inputs.forEach(({ ragged, per }, c) => {

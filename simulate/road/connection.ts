@@ -32,7 +32,7 @@ export class SimulatedSocket implements Socket, Connection {
     readonly guest: Guest,
     private readonly answered: Answered,
   ) {
-    this.party = { who: guest.who, inFlight: 0 }
+    this.party = { who: guest.who, inFlight: 0, arenaBytes: 0 }
   }
 
   reply(message: Uint8Array, _item: number, code: number): void {
@@ -57,6 +57,7 @@ export class SimulatedSocket implements Socket, Connection {
 /** One POST, of one request or of a list. */
 export class SimulatedPost implements Post, Connection {
   inFlight = 0
+  arenaBytes = 0
   readonly contentType = 'application/x-flatbuffers'
   readonly dryRun = false
   readonly open = new Set<Request>()

@@ -1,3 +1,4 @@
+import type { Arena } from '@millrace/base'
 import type { Shares } from '@millrace/batch'
 import type { Limit } from '@millrace/rules'
 import type { Party, Road } from '@millrace/server/in-process'
@@ -16,6 +17,15 @@ interface Held {
   readonly shares: Shares
   /** Whose rows they are, as `shares` knows it. */
   readonly holder: number
+  /** Of the arena. */
+  readonly bytes: number
+}
+
+/** Bytes of the arena when a request asked for some: of its connection, of the tenant that it proved to be, and left. */
+export interface ArenaHeld {
+  readonly connection: number
+  readonly tenant: number
+  readonly left: number
 }
 
 /** What a share was when a request asked for more of it. */
@@ -48,9 +58,9 @@ export class Holdings {
   ) {
     const { calls } = road
     const count = calls.count.bind(calls)
-    calls.count = (call, party, limits, shares, holder) => {
-      count(call, party, limits, shares, holder)
-      this.held.set(call, { request: delivered(), party, shares, holder })
+    calls.count = (call, party, limits, shares, holder, bytes) => {
+      count(call, party, limits, shares, holder, bytes)
+      this.held.set(call, { request: delivered(), party, shares, holder, bytes })
       this.parties.add(party)
       for (const limit of limits ?? []) this.limits.add(limit)
     }
@@ -88,13 +98,30 @@ export class Holdings {
     }
   }
 
+  /** Who holds what of the arena when a request comes. */
+  arenaHeld({ connection, proven }: Request, { totalBytes, usedBytes }: Arena): ArenaHeld {
+    const bytes = (of: (request: Request) => boolean): number =>
+      this.live().reduce((sum, [, held]) => sum + (of(held.request) ? held.bytes : 0), 0)
+    return {
+      connection: bytes((other) => other.connection === connection),
+      tenant: proven === '' ? 0 : bytes((other) => other.proven === proven),
+      left: totalBytes - usedBytes,
+    }
+  }
+
   /** What holds between any two turns of the event loop. */
   check(): void {
     const live = this.live()
     for (const party of this.parties) {
-      const waiting = live.filter(([call, held]) => held.party === party && this.isWaiting(call)).length
-      same(party.inFlight, waiting, 'requests of a connection are in flight')
-      if (waiting === 0) this.parties.delete(party)
+      const own = live.filter(([, held]) => held.party === party)
+      same(
+        party.inFlight,
+        own.filter(([call]) => this.isWaiting(call)).length,
+        'requests of a connection are in flight',
+      )
+      const bytes = own.reduce((sum, [, held]) => sum + held.bytes, 0)
+      same(party.arenaBytes, bytes, 'bytes of the arena are held by a connection')
+      if (own.length === 0) this.parties.delete(party)
     }
     for (const shares of this.asked.keys()) {
       const rows = new Map<number, number>()
@@ -128,6 +155,11 @@ export class Holdings {
     for (const call of this.held.keys()) if (this.road.calls.state[call] === 0) this.held.delete(call)
     return [...this.held]
   }
+}
+
+/** Whether so many bytes more are too much: more than is left, or than twice that for a tenant. */
+export function isTooMuchArena(bytes: number, { connection, tenant, left }: ArenaHeld): boolean {
+  return (connection > 0 && connection + bytes > left) || (tenant > 0 && tenant + bytes > 2 * left)
 }
 
 /** Whether so many rows more are too much: others ask, and it is more than its part and more than half of what is left. */

@@ -4,7 +4,7 @@ import { encodeRequest, type ReplyMessage, type RequestMessage, type RouteMessag
 import type { Chance } from '../chance'
 import type { Connection } from './connection'
 import { randomContext, randomValues, wireColumns, type Values } from './columns'
-import type { Asked as AskedShare } from './holdings'
+import type { ArenaHeld, Asked as AskedShare } from './holdings'
 import { randomSaid } from './tenants'
 
 /**
@@ -82,6 +82,8 @@ export interface Request {
   arenaFull: boolean
   /** Rows of copies waited when it was refused or accepted. */
   copiesWaiting: number
+  /** Who held how much of the arena, and what it asked for. */
+  arena: (ArenaHeld & { readonly asked: number }) | null
   share: AskedShare | null
   /** Limits of the rules that may refuse it: as much is taken of them as they allow. */
   limited: readonly string[]
@@ -165,6 +167,7 @@ export function randomRequest(
     inFlight: 0,
     arenaFull: false,
     copiesWaiting: 0,
+    arena: null,
     share: null,
     limited: [],
     ran: new Uint8Array(rows),

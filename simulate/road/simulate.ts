@@ -1,7 +1,7 @@
 import type { BatchQueue } from '@millrace/batch'
 import { encodeRequestList, type ReplyMessage } from '@millrace/wire'
 import { Violation, type Story, type Tally } from '../story'
-import { faultOf } from './checks'
+import { faultOf, heapOf } from './checks'
 import { SimulatedPost, SimulatedSocket, type Connection } from './connection'
 import { Holdings } from './holdings'
 import { lateUsMax, SimulatedLane } from './lane'
@@ -211,7 +211,10 @@ class RoadSimulation {
     const before = world.requests.slice(0, request.serial).filter(({ stranger }) => stranger === null)
     request.limited = holdings.limitsTaken(rules.limits ?? [], request, before, nowUs)
     if (served === null) return
-    request.rowsWaiting = (isBulk ? served.bulk : served.interactive).rowsWaiting
+    const queue = isBulk ? served.bulk : served.interactive
+    request.rowsWaiting = queue.rowsWaiting
+    const asked = queue.bytesOf(request.rows, heapOf(request, 0, request.rows))
+    request.arena = { ...holdings.arenaHeld(request, lane.arena), asked }
     request.share = holdings.ask(isBulk ? served.bulkShares : served.interactiveShares, request, nowUs)
   }
 
@@ -352,6 +355,7 @@ function askedBy({ stranger, said, context }: Request): string {
 function kindOf({ code, message }: ReplyMessage): string {
   const limit = /MILLRACE_\w+/.exec(message)?.[0]
   if (/may take \S+ ms/.test(message)) return `${code} (predicted)`
+  if (message.includes('part of the arena')) return `${code} (a part of the arena)`
   if (message.includes('other tenants ask')) return `${code} (a tenant's part)`
   if (message.startsWith('limit ')) return `${code} (a limit of the rules)`
   return limit === undefined ? code : `${code} (${limit})`

@@ -243,6 +243,61 @@ test.each(['uws', 'node'])(
   },
 )
 
+test.each(['uws', 'node'])('who fills the arena leaves others room, on %s', async (transport) => {
+  const served = await serve({
+    MILLRACE_TRANSPORT: transport,
+    MILLRACE_TENANTS: file,
+    MILLRACE_ARENA_BYTES: '4MiB',
+    MILLRACE_SLAB_BYTES_MAX: '1MiB',
+    MILLRACE_REQUEST_BYTES_MAX: '1MiB',
+    MILLRACE_POOL_CPU_THREADS: '1',
+    MILLRACE_POOL_CPU_IN_FLIGHT: '1',
+    // Not what is looked at here.
+    MILLRACE_FAIR_WAIT_MS: '600000',
+    MILLRACE_STATE_FOLDER: mkdtempSync(join(folder, 'state-')),
+  })
+  const large = message('echo', {
+    id: BigUint64Array.of(1n),
+    tag: 't',
+    key: BigUint64Array.of(1n),
+    text: ['x'.repeat(100_000)],
+  })
+  const open = (tenant: string): Promise<RawSocket> =>
+    RawSocket.open(served.server.port, { authorization: `Bearer ${key(tenant)}` })
+  /** Of all that a socket got; an empty text: it is good. */
+  const refusals = async (socket: RawSocket, count: number): Promise<string[]> =>
+    repliesById(await socket.received(count)).map(({ message: why }) => why)
+  const no = (who: string): string => `${who} holds its part of the arena already (MILLRACE_ARENA_BYTES); send it later`
+  const blocker = served.client({ token: key('third') })
+  for (const [who, sockets] of [
+    ['this connection', 1],
+    ['this tenant', 4],
+  ] as const) {
+    const blocked = blocker.score(slow(1500))
+    await until('the thread is busy', async () => (await served.lane()).requestsInFlight === 1 || 'not yet')
+    const noisy = await Promise.all(Array.from({ length: sockets }, () => open('shop')))
+    for (const socket of noisy) for (let i = 0; i < 40 / sockets; i++) socket.send(large)
+    await until('they are refused', () =>
+      Promise.resolve(noisy.every(({ messages }) => messages.length > 0) || 'not yet'),
+    )
+    const other = await open('other')
+    for (let i = 0; i < 2; i++) other.send(large)
+    expect(await refusals(other, 2)).toEqual(['', ''])
+    const said = (await Promise.all(noisy.map((socket) => refusals(socket, 40 / sockets)))).flat()
+    const why = new Set(said)
+    expect(why).toContain(no(who))
+    for (const one of why) expect(['', no('this connection'), no('this tenant')]).toContain(one)
+    expect(said.filter((one) => one === '').length).toBeGreaterThan(3)
+    await blocked
+    await served.idle()
+    // All of it is given back.
+    const [socket] = noisy
+    for (let n = 0; n < 3; n++) socket!.send(large)
+    expect((await refusals(socket!, 40 / sockets + 3)).slice(-3)).toEqual(['', '', ''])
+    await served.idle()
+  }
+})
+
 test.each(['uws', 'node'])(
   'WebSockets of a lane, and what a request says beside its inputs, on %s',
   async (transport) => {

@@ -1,5 +1,6 @@
 import { assert } from '@millrace/base'
 import type { Shares } from '@millrace/batch'
+import type { ArenaShares } from './arena-shares'
 import type { Caller } from './caller'
 import type { Mapping } from './mapping'
 import type { PartialReply } from './partial-reply'
@@ -48,11 +49,16 @@ export class Calls {
   private limits: (readonly RuleLimit[] | null)[] = []
   private shares: (Shares | null)[] = []
   private holder = new Int32Array(0)
+  /** Of the arena. */
+  private bytes = new Int32Array(0)
   /** The first copy of its request to a shadow, else null. */
   copies: (Copy | null)[] = []
   private readonly spare: number[] = []
 
-  constructor(readonly max: number) {}
+  constructor(
+    readonly max: number,
+    private readonly arena: ArenaShares,
+  ) {}
 
   /** A free call, or -1 when `max` are held. */
   take(): number {
@@ -73,17 +79,20 @@ export class Calls {
     party: Party,
     limits: readonly RuleLimit[] | null,
     shares: Shares,
-    /** Of its rows. */
+    /** Of its rows, and of their bytes. */
     holder: number,
+    bytes: number,
   ): void {
     const tenant = this.tenant[call]!
     party.inFlight++
     if (limits !== null) for (const limit of limits) limit.hold(tenant, 1)
     shares.take(holder, this.rows[call]!)
+    this.arena.take(party, holder, bytes)
     this.party[call] = party
     this.limits[call] = limits
     this.shares[call] = shares
     this.holder[call] = holder
+    this.bytes[call] = bytes
   }
 
   /** Marks a call as answered: from here on it only waits for its parts. */
@@ -109,6 +118,8 @@ export class Calls {
     this.mapping[call] = null
     this.partial[call] = null
     this.shares[call]?.give(this.holder[call]!, this.rows[call]!)
+    const party = this.party[call]!
+    if (party !== null) this.arena.give(party, this.holder[call]!, this.bytes[call]!)
     this.party[call] = null
     this.limits[call] = null
     this.shares[call] = null
@@ -129,6 +140,7 @@ export class Calls {
     this.traffic = grown(this.traffic, capacity)
     this.tenant = grown(this.tenant, capacity)
     this.holder = grown(this.holder, capacity)
+    this.bytes = grown(this.bytes, capacity)
     this.timings = grown(this.timings, capacity)
     this.receivedUs = grown(this.receivedUs, capacity)
     this.deadlineUs = grown(this.deadlineUs, capacity)

@@ -237,6 +237,7 @@ class NodePost implements Post, Holding {
   /** Until it is known. */
   who = anybody
   inFlight = 0
+  arenaBytes = 0
 
   constructor(
     private readonly res: ServerResponse,
@@ -297,6 +298,7 @@ class NodePost implements Post, Holding {
 
 class NodeSocket implements Socket, Party, Holding {
   inFlight = 0
+  arenaBytes = 0
   closed = false
   /** It answered that the server goes away. */
   told = false

@@ -41,4 +41,6 @@ export interface Party {
   readonly who: Principal
   /** Requests that were accepted and are not answered. */
   inFlight: number
+  /** Bytes of the arena that its requests hold. */
+  arenaBytes: number
 }

@@ -59,6 +59,10 @@ export function arenaFull(bytes: number): string {
   return `no slab is free in the ${bytes} bytes of MILLRACE_ARENA_BYTES; send it later`
 }
 
+export function heldArena(who: 'connection' | 'tenant'): string {
+  return `this ${who} holds its part of the arena already (MILLRACE_ARENA_BYTES); send it later`
+}
+
 export function rowTooLarge(row: number, bytes: number, bytesMax: number): string {
   return `inputs: row ${row} has ${bytes} bytes of strings and lists, at most ${bytesMax} fit a slab (MILLRACE_SLAB_BYTES_MAX)`
 }

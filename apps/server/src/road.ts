@@ -13,6 +13,7 @@ import {
 import { noAllocator, type Allocator } from './allocator'
 import { Admission } from './admission'
 import { Answers } from './answers'
+import { ArenaShares } from './arena-shares'
 import { Calls } from './calls'
 import type { Caller } from './caller'
 import type { Config } from './config'
@@ -87,6 +88,7 @@ export class Road implements BatchOwner {
   private readonly places: Places
   private readonly identity: Identity
   private readonly admission: Admission
+  private readonly arenaShares: ArenaShares
   private readonly clock: Clock
   private readonly stopSweeping: () => void
   /** The clock is read once for all that one turn of the event loop brings. */
@@ -101,7 +103,8 @@ export class Road implements BatchOwner {
   constructor(private readonly options: RoadOptions) {
     const { routed, versions, arena, config, pools, clock = systemClock } = options
     this.clock = clock
-    this.calls = new Calls(config.requestsInFlightMax)
+    this.arenaShares = new ArenaShares(arena, () => this.shadows.giveWay())
+    this.calls = new Calls(config.requestsInFlightMax, this.arenaShares)
     this.tenants = new TenantCounts(config.metricsTenantsMax)
     this.identity = new Identity(this.tenants)
     this.admission = new Admission(config, this.tenants)
@@ -209,6 +212,9 @@ export class Road implements BatchOwner {
     const mayTakeUs = queue.overdueUs(rows, deadlineUs - now, now)
     if (mayTakeUs > 0)
       return this.atOnce(caller, item, route, Code.DEADLINE_EXCEEDED, tooLate(version.label, mayTakeUs, budgetUs))
+    const bytes = queue.bytesOf(rows, matched.heapBytes)
+    const tooMuch = this.arenaShares.refuses(caller.party, holder, bytes)
+    if (tooMuch !== null) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, tooMuch)
     const call = calls.take()
     if (call < 0) return this.atOnce(caller, item, route, Code.RESOURCE_EXHAUSTED, tooManyCalls(calls.max))
 
@@ -222,7 +228,7 @@ export class Road implements BatchOwner {
     calls.parts[call] = 0
     calls.traffic[call] = view.traffic
     calls.tenant[call] = tenant
-    calls.count(call, caller.party, this.admission.limitsOf(route), shares, holder)
+    calls.count(call, caller.party, this.admission.limitsOf(route), shares, holder, bytes)
     calls.timings[call] = view.flags & Flag.Timings
     calls.receivedUs[call] = received
     calls.deadlineUs[call] = deadlineUs

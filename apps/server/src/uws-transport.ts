@@ -260,6 +260,7 @@ class UwsResponse implements Responder, Holding {
   /** Until it is known. */
   who = anybody
   inFlight = 0
+  arenaBytes = 0
   /** The connection ends with the answer. */
   closing = false
   cors: Readonly<Record<string, string>> | null = null
@@ -371,6 +372,7 @@ class UwsSocket implements Socket, Party, Holding {
   /** It answered that the server goes away. */
   told = false
   inFlight = 0
+  arenaBytes = 0
   closed = false
 
   constructor(

@@ -119,6 +119,13 @@ export class BatchQueue {
     return (blockBytes - this.layout.heap) >>> this.outputShift
   }
 
+  /** What `rows` rows count for in the arena: their part of a slab, or slabs of their own. */
+  bytesOf(rows: number, heapBytes: number): number {
+    const heap = heapBytes << this.outputShift
+    if (rows <= this.rowsLimit) return ((rows * this.slabBytes) / this.rowsLimit + heap) | 0
+    return Math.min(this.arena.totalBytes, Math.ceil(rows / this.layout.rowsMax) * this.slabBytes) + heap
+  }
+
   /** Whether the open batch takes `rows` more rows with `heapBytes` of ragged values. */
   fits(rows: number, heapBytes: number): boolean {
     const { open } = this
