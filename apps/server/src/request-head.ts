@@ -23,8 +23,8 @@ let encodings = 0
 let hosts = 0
 
 /**
- * The parser of uWebSockets.js takes the first of two Content-Lengths, an empty one for none, any Transfer-Encoding for `chunked`,
- * and sees no header behind one without a name; the rest of such a body would be read as a request of its own.
+ * The parser of uWebSockets.js takes the first of two Content-Lengths, an empty one for none, any Transfer-Encoding for
+ * `chunked`, and sees no header behind one without a name; the rest of such a body would be read as a request of its own.
  */
 export function readHead(req: Headers): typeof head {
   lengths = encodings = hosts = 0
