@@ -227,7 +227,7 @@ export const roadMutants: readonly Mutant[] = [
   },
   {
     what: 'a request is refused while copies have the arena',
-    file: 'apps/server/dist/road.js',
+    file: 'apps/server/dist/places.js',
     find: 'batch === null && this.shadows.giveWay()',
     replace: 'false',
   },
