@@ -44,18 +44,17 @@ export default defineWorkflow({
   batch: { rowsMax: 4096 },
   model: tfjs('model/model.json', { inputs: { features: 'f32' }, outputs: { rating: 'f32' } }),
 
-  preprocess({ rows, requestOf, facts }, into) {
+  preprocess({ rows, facts }, into) {
     into.features([rows, features.width], facts.film.features)
-    const affinities = new Float32Array(rows)
-    steps.affinity(facts.profile.affinities, features.genres.size, requestOf, facts.film.genre_index, affinities)
-    return affinities
   },
 
-  postprocess(batch, from, affinities) {
-    const { rows, requestOf, outputs } = batch
+  postprocess(batch, from) {
+    const { rows, requestOf, facts, outputs } = batch
+    const { score } = outputs
     const ratings = from.rating.data
-    for (let row = 0; row < rows; row++) outputs.score[row] = ratings[row]! + affinityWeight * affinities[row]!
-    steps.rank(outputs.score, requestOf, outputs.rank)
+    steps.affinity(facts.profile.affinities, features.genres.size, requestOf, facts.film.genre_index, score)
+    for (let row = 0; row < rows; row++) score[row] = ratings[row]! + affinityWeight * score[row]!
+    steps.rank(score, requestOf, outputs.rank)
     for (let row = titlesMax; row < rows; row++)
       if (requestOf[row] === requestOf[row - titlesMax])
         batch.refuse(requestOf[row]!, Code.INVALID_ARGUMENT, `a ranking is of ${titlesMax} titles at most: send fewer`)
