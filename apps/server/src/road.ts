@@ -47,7 +47,7 @@ import type { Routed, Versions } from './versions'
 
 const sweepMs = 50
 /** Turns of the event loop that bring requests before those are dispatched. */
-const turnsMax = 4
+const turnsMax = 8
 
 export interface RoadOptions {
   readonly config: Config

@@ -59,7 +59,7 @@ export interface Neighbours {
 }
 
 /** Turns of the front thread that bring requests before these are dispatched: `apps/server/src/road.ts`. */
-export const turnsMax = 4
+export const turnsMax = 8
 
 const { exp, log1p, min } = Math
 
