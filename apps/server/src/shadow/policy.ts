@@ -6,6 +6,8 @@ export const waitMsMax = 5_000
 export const gatherMs = 10
 /** Microseconds that a batch of copies may take: a primary that comes meanwhile may have to wait for it. */
 export const runUsWanted = 250
+/** How long a pool has no copies after a batch of them, as a multiple of what that took: a primary seldom meets one. */
+export const restsFor = 4
 /** Rows of the first batch of a version. */
 export const firstRows = 16
 /** Microseconds of one turn of the event loop in which answers are compared. */

@@ -3,7 +3,7 @@ import { Header, longestWaiting, type Batch, type BatchQueue } from '@millrace/b
 import type { Config } from '../config'
 import { runTask, type RoadPool } from '../dispatcher'
 import type { Versions } from '../versions'
-import { gatherMs, mayCopy, nextRows, pauseMs } from './policy'
+import { gatherMs, mayCopy, nextRows, pauseMs, restsFor } from './policy'
 
 export interface RunnerOptions {
   readonly config: Config
@@ -37,10 +37,13 @@ export class Runner {
   private readonly pauses = new Map<number, Pause>()
   /** By pool: threads that run a batch of copies. */
   private readonly copying: Int32Array
+  /** By pool: until when it has none, microseconds. */
+  private readonly restsUntilUs: Float64Array
   private gathering = false
 
   constructor(private readonly options: RunnerOptions) {
     this.copying = new Int32Array(options.pools.length)
+    this.restsUntilUs = new Float64Array(options.pools.length)
   }
 
   /** Versions that get no copies now. */
@@ -78,7 +81,7 @@ export class Runner {
     const { pools } = this.options
     for (let p = 0; p < pools.length && this.rowsWaiting > 0; p++) {
       const { pool, shadow } = pools[p]!
-      if (shadow.length === 0) continue
+      if (shadow.length === 0 || nowUs < this.restsUntilUs[p]!) continue
       for (;;) {
         const { threads, idle } = pool.open
         if (!mayCopy({ threads, idle, copying: this.copying[p]!, wanted: isWanted(pools[p]!) })) break
@@ -109,10 +112,11 @@ export class Runner {
   }
 
   private ran(p: number, batch: Batch): void {
-    const { versions, freed, ran } = this.options
+    const { versions, clock, freed, ran } = this.options
     const { queue } = batch
     const runUs = queue.words[(batch.offset >>> 2) + Header.runUs]!
     this.copying[p]!--
+    this.restsUntilUs[p] = clock.nowUs() + restsFor * runUs
     queue.rowsLimit = nextRows(batch.rows, runUs, queue.rowsLimit, versions.of(batch).interactive.rowsLimit)
     freed()
     ran(batch)
