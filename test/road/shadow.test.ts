@@ -1,12 +1,14 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Client } from '@millrace/client'
 import type { RulesFile } from '@millrace/rules'
 import type { ShadowReport } from '@millrace/server'
 import { readMetrics } from '../support/metrics'
 import { Random } from '../support/random'
 import { serve, stopServed, until, type Served } from '../support/served'
+import { ServedProcess } from '../support/served-process'
 
 /* Copies of requests run on another version, and what differs is recorded; whoever asked notices nothing. */
 
@@ -343,4 +345,20 @@ export default defineWorkflow({
   await served.json(list.slice(0, 1))
   expect((await settled(served, 6)).copies).toMatchObject({ memory: 5, compared: 1 })
   await served.idle()
+})
+
+test('a server that stops gives threads no more copies, and blames no version for it', async () => {
+  // Many batches of copies, one after the other, are more than a server that stops waits for.
+  const sleeper = `${good} }, async preprocess() { await new Promise((resolve) => setTimeout(resolve, 3000))`
+  const served = await ServedProcess.start(repository(shadowed(), [good, sleeper]), { MILLRACE_POOL_CPU_THREADS: '2' })
+  const client = served.client()
+  try {
+    for (let i = 0; i < 40; i++) await client.score({ objective: 'price', inputs: { x: Float32Array.of(i) } })
+    // The first of them runs.
+    await delay(500)
+  } finally {
+    await client.close()
+    expect(await served.stop()).toBe(0)
+  }
+  expect(served.stderr()).not.toContain('ended a thread')
 })

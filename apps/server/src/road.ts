@@ -123,6 +123,7 @@ export class Road implements BatchOwner {
       pools,
       clock,
       freed: () => this.dispatch(),
+      draining: () => this.draining,
       warn,
     })
     this.answers = new Answers(calls, arena, versions, counts, this.tenants, this.shadows, mapping, clock)

@@ -13,6 +13,8 @@ export interface RunnerOptions {
   readonly clock: Clock
   /** A thread has no batch any more: requests come before further copies. */
   readonly freed: () => void
+  /** The server drains: threads end, and get no more copies. */
+  readonly draining: () => boolean
   readonly warn: (message: string) => void
   /** A batch is back: its slab has the answers. */
   readonly ran: (batch: Batch) => void
@@ -78,7 +80,8 @@ export class Runner {
   }
 
   dispatch(nowUs: number): void {
-    const { pools } = this.options
+    const { pools, draining } = this.options
+    if (draining()) return
     for (let p = 0; p < pools.length && this.rowsWaiting > 0; p++) {
       const { pool, shadow } = pools[p]!
       if (shadow.length === 0 || nowUs < this.restsUntilUs[p]!) continue
@@ -123,9 +126,10 @@ export class Runner {
   }
 
   private lost(p: number, batch: Batch, error: unknown): void {
-    const { freed, lost } = this.options
+    const { freed, lost, draining } = this.options
     this.copying[p]!--
-    this.pause(batch, error)
+    // Else it is no fault of the version.
+    if (!draining()) this.pause(batch, error)
     lost(batch)
     freed()
   }
