@@ -5,6 +5,7 @@ import { roadMutants } from './road/mutants'
 import { simulateControl } from './control/simulate'
 import { simulateRoad } from './road/simulate'
 import { runSeeds, tellSeed, type Failure, type Simulation } from './seeds'
+import { answered } from './shadows'
 import { Tally, Violation } from './story'
 
 /** What can be simulated. */
@@ -32,7 +33,8 @@ void new Command('npm run simulate --')
   )
   .argument(
     '[what]',
-    `${Object.keys(simulations).join(', ')}; or mutants: known bugs, each of which must be found`,
+    `${Object.keys(simulations).join(', ')}; or mutants: known bugs, each of which must be found; or shadows:\n` +
+      'what requests notice of one that copies them all, at half of what a lane can do',
     'road',
   )
   .option('--seed <n>', 'replay this seed alone, with its story', whole)
@@ -44,6 +46,7 @@ void new Command('npm run simulate --')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .action(async (what: string, options: Options, command: Command) => {
     if (what === 'mutants') return await huntAll(Math.min(options.seeds, huntedMax))
+    if (what === 'shadows') return await tellShadows()
     const simulation = simulations[what]
     if (simulation === undefined) command.error(`there is no simulation '${what}'`)
     else await simulate(what, simulation, options)
@@ -70,6 +73,20 @@ async function simulate(what: string, simulation: Simulation, { seed, from, seed
   }
   if (seed === undefined) console.log(table(tally))
   console.log(seed === undefined ? `${seeds} seeds from ${from} on passed` : `seed ${seed} passed`)
+}
+
+/** Says what requests notice of a shadow, on so many threads. */
+async function tellShadows(): Promise<void> {
+  for (const threads of [1, 2, 4, 8]) {
+    const without = await answered(threads, false, 1, 30)
+    const shadowed = await answered(threads, true, 1, 30)
+    const ratio = (shadowed.p99 / without.p99).toFixed(3)
+    const copied = (100 * shadowed.copied).toFixed(1)
+    console.log(
+      `${threads} threads: median ${without.p50} us, with a shadow ${shadowed.p50}; ` +
+        `99th percentile ${without.p99} us, with a shadow ${shadowed.p99}: ${ratio}; ${copied} % copied`,
+    )
+  }
 }
 
 /** Says in which seed each known bug was found. */

@@ -94,3 +94,13 @@ test('a wrong option is told, with exit code 2', async () => {
   await expect(simulate('road', '--seed', 'x')).rejects.toMatchObject({ code: 2 })
   await expect(simulate('moon')).rejects.toMatchObject({ code: 2 })
 })
+
+test('shadows leave the 99th percentile of requests within a tenth, at half of what a lane can do', async () => {
+  const said = await simulate('shadows')
+  const ratios = [...said.matchAll(/: ([\d.]+); ([\d.]+) % copied/g)]
+  expect(ratios).toHaveLength(4)
+  for (const [, ratio, copied] of ratios) {
+    expect(Number(ratio)).toBeLessThanOrEqual(1.1)
+    expect(Number(copied)).toBeGreaterThan(1)
+  }
+})

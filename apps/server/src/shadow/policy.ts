@@ -6,8 +6,12 @@ export const waitMsMax = 5_000
 export const gatherMs = 10
 /** Microseconds that a batch of copies may take: a primary that comes meanwhile may have to wait for it. */
 export const runUsWanted = 250
-/** How long a pool has no copies after a batch of them, as a multiple of what that took: a primary seldom meets one. */
-export const restsFor = 4
+/**
+ * How long a pool has no copies after a batch of them, as a multiple of what that took, and at most, microseconds: a primary
+ * seldom meets one. `npm run simulate -- shadows` shows what that leaves of the 99th percentile.
+ */
+export const restsFor = 12
+export const restUsMax = 50_000
 /** Rows of the first batch of a version. */
 export const firstRows = 16
 /** Microseconds of one turn of the event loop in which answers are compared. */
@@ -17,9 +21,7 @@ export const pauseMs = { first: 60_000, most: 3_600_000 } as const
 
 /** What a pool has to give at a moment. */
 export interface PoolState {
-  /** Threads that take batches. */
-  readonly threads: number
-  /** Those of them that have none. */
+  /** Threads that take batches and have none. */
   readonly idle: number
   /** Threads that run a batch of copies. */
   readonly copying: number
@@ -28,12 +30,12 @@ export interface PoolState {
 }
 
 /**
- * Whether a thread may be given a batch of copies. It must be idle, and the last idle one only when no primary waits; one
- * thread never gets copies where there are several.
+ * Whether a thread may be given a batch of copies: one of a pool at a time. It must be idle, and the last idle one only when no
+ * primary waits.
  */
-export function mayCopy({ threads, idle, copying, wanted }: PoolState): boolean {
+export function mayCopy({ idle, copying, wanted }: PoolState): boolean {
   if (idle === 0 || (wanted && idle === 1)) return false
-  return copying < Math.max(1, threads + copying - 1)
+  return copying === 0
 }
 
 /** Rows of the next batch of copies, after one that took `runUs`; from 1 to `most`. */

@@ -3,7 +3,7 @@ import { Header, longestWaiting, type Batch, type BatchQueue } from '@millrace/b
 import type { Config } from '../config'
 import { runTask, type RoadPool } from '../dispatcher'
 import type { Versions } from '../versions'
-import { gatherMs, mayCopy, nextRows, pauseMs, restsFor } from './policy'
+import { gatherMs, mayCopy, nextRows, pauseMs, restsFor, restUsMax } from './policy'
 
 export interface RunnerOptions {
   readonly config: Config
@@ -86,8 +86,8 @@ export class Runner {
       const { pool, shadow } = pools[p]!
       if (shadow.length === 0 || nowUs < this.restsUntilUs[p]!) continue
       for (;;) {
-        const { threads, idle } = pool.open
-        if (!mayCopy({ threads, idle, copying: this.copying[p]!, wanted: isWanted(pools[p]!) })) break
+        const { idle } = pool.open
+        if (!mayCopy({ idle, copying: this.copying[p]!, wanted: isWanted(pools[p]!) })) break
         const q = longestWaiting(shadow, nowUs)
         if (q < 0) break
         this.run(p, this.take(shadow[q]!, nowUs))
@@ -119,7 +119,7 @@ export class Runner {
     const { queue } = batch
     const runUs = queue.words[(batch.offset >>> 2) + Header.runUs]!
     this.copying[p]!--
-    this.restsUntilUs[p] = clock.nowUs() + restsFor * runUs
+    this.restsUntilUs[p] = clock.nowUs() + Math.min(restUsMax, restsFor * runUs)
     queue.rowsLimit = nextRows(batch.rows, runUs, queue.rowsLimit, versions.of(batch).interactive.rowsLimit)
     freed()
     ran(batch)
