@@ -1,3 +1,5 @@
+const done = new WeakSet<object>()
+
 /**
  * Lets V8 inline what modules re-export, for all that are loaded by now: for a process or thread that is about to become hot.
  *
@@ -7,7 +9,8 @@
  */
 export function inlineExports(): void {
   for (const { exports } of Object.values(require.cache) as { exports: unknown }[]) {
-    if (typeof exports !== 'object' || exports === null || !('__esModule' in exports)) continue
+    if (typeof exports !== 'object' || exports === null || done.has(exports) || !('__esModule' in exports)) continue
+    done.add(exports)
     // Who asks an heir what it inherits has that made plain.
     for (const name in Object.create(exports) as object) void name
   }
