@@ -11,6 +11,7 @@ import {
 } from '@millrace/base'
 import { Derived, type DerivedColumn, type Fill } from './derived'
 import { FactColumns } from './fact-columns'
+import { rowsMax as rowsMost } from './rows-max'
 import type {
   AttributeArray,
   Attributes,
@@ -161,8 +162,8 @@ export function defineWorkflow<
     if (output.ragged && output.dtype !== 'string' && output.dtype !== 'bytes')
       throw new Error(`outputs.${output.name}: a ragged output is 'string' or 'bytes', not '${output.dtype}'`)
   const rowsMax = definition.batch?.rowsMax ?? batchRowsMaxDefault
-  if (!Number.isInteger(rowsMax) || rowsMax < 1 || rowsMax > 65_536)
-    throw new Error(`batch.rowsMax is ${rowsMax}; it is an integer from 1 to 65536`)
+  if (!Number.isInteger(rowsMax) || rowsMax < 1 || rowsMax > rowsMost)
+    throw new Error(`batch.rowsMax is ${rowsMax}; it is an integer from 1 to ${rowsMost}`)
   const waitUs = definition.batch?.waitUs ?? 0
   if (!(waitUs >= 0 && waitUs <= 1_000_000)) throw new Error(`batch.waitUs is ${waitUs}; it is from 0 to 1000000`)
   const models = modelsOf(definition)

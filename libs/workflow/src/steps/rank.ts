@@ -1,5 +1,5 @@
-/** The most rows that a batch may have. */
-const rowsMax = 65_536
+import { rowsMax } from '../rows-max'
+
 // Each a constant of its own, and never made anew: V8 then knows where they lie. In variables, or in one array, they
 // make the sort take twice as long. The operating system gives memory to what is touched alone.
 const keys = new Uint32Array(rowsMax)

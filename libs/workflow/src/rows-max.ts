@@ -1,0 +1,2 @@
+/** The most rows that a batch may have. */
+export const rowsMax = 65_536
