@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { LaneSnapshot } from '@millrace/server'
+import { cutCpus, toServer } from './apart'
 import type { Target } from './load/measure'
 
 /** A server in a process of its own. */
@@ -8,6 +9,8 @@ export interface ServerProcess extends Target {
   readonly port: number
   /** Not of the echo. */
   readonly adminPort: number
+  /** Why it is not on the CPUs that it was told; null: it is, or was told none. */
+  readonly notApart: string | null
   /** What its lanes say; not of the echo. */
   snapshots(): Promise<LaneSnapshot[]>
   /** Rows and batches that ran so far, and the process of the first lane; not of the echo. */
@@ -20,6 +23,15 @@ export function startMillrace(env: Readonly<Record<string, string>> = {}): Promi
   return startProcess('server-process.js', env)
 }
 
+/** The same on CPUs of its own, which its load does not use; where that cannot be it is said, and shown in each `Run`. */
+export async function startApart(env: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  const apart = cutCpus()
+  const server = await startProcess('server-process.js', apart === null ? env : { ...env, ...toServer(apart) })
+  const why = apart === null ? 'there is one CPU' : server.notApart
+  if (why !== null) console.error(`  server and load share CPUs: ${why}`)
+  return { ...server, apart: why === null ? apart : null }
+}
+
 /** A bare uWebSockets.js server that sends back the frames that it gets. */
 export async function startEcho(): Promise<Target & { readonly port: number; stop(): Promise<void> }> {
   const echo = await startProcess('echo-process.js')
@@ -30,7 +42,8 @@ export async function startEcho(): Promise<Target & { readonly port: number; sto
 /** @param file in `road`, or a path of its own */
 export async function startProcess(file: string, env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
   const child = fork(file.startsWith('/') ? file : join(__dirname, 'road', file), { env: { ...process.env, ...env } })
-  const { port, adminPort } = await nextMessage<{ port: number; adminPort: number }>(child)
+  type Started = Pick<ServerProcess, 'port' | 'adminPort'> & { readonly notApart?: string | null }
+  const { port, adminPort, notApart = null } = await nextMessage<Started>(child)
   const snapshots = async (): Promise<LaneSnapshot[]> => {
     child.send('snapshot')
     return (await nextMessage<{ snapshots: LaneSnapshot[] }>(child)).snapshots
@@ -39,6 +52,7 @@ export async function startProcess(file: string, env: Readonly<Record<string, st
     pid: child.pid!,
     port,
     adminPort,
+    notApart,
     ports: [port],
     snapshots,
     batches: async () => {

@@ -5,7 +5,7 @@ import { roadMutants } from './road/mutants'
 import { simulateControl } from './control/simulate'
 import { simulateRoad } from './road/simulate'
 import { runSeeds, tellSeed, type Failure, type Simulation } from './seeds'
-import { answered } from './shadows'
+import { answered, devices } from './shadows'
 import { Tally, Violation } from './story'
 
 /** What can be simulated. */
@@ -77,15 +77,19 @@ async function simulate(what: string, simulation: Simulation, { seed, from, seed
 
 /** Says what requests notice of a shadow, on so many threads. */
 async function tellShadows(): Promise<void> {
-  for (const threads of [1, 2, 4, 8]) {
-    const without = await answered(threads, false, 1, 30)
-    const shadowed = await answered(threads, true, 1, 30)
-    const ratio = (shadowed.p99 / without.p99).toFixed(3)
-    const copied = (100 * shadowed.copied).toFixed(1)
-    console.log(
-      `${threads} threads: median ${without.p50} us, with a shadow ${shadowed.p50}; ` +
-        `99th percentile ${without.p99} us, with a shadow ${shadowed.p99}: ${ratio}; ${copied} % copied`,
-    )
+  for (const device of devices) {
+    const { runUs, rowUs, rowsMax, seconds } = device
+    console.log(`${runUs} us a batch and ${rowUs} a row, up to ${rowsMax} rows`)
+    for (const threads of device.threads) {
+      const without = await answered(device, threads, false, 1, seconds)
+      const shadowed = await answered(device, threads, true, 1, seconds)
+      const ratio = (shadowed.p99 / without.p99).toFixed(3)
+      const copied = (100 * shadowed.copied).toFixed(1)
+      console.log(
+        `${threads} threads: median ${without.p50} us, with a shadow ${shadowed.p50}; ` +
+          `99th percentile ${without.p99} us, with a shadow ${shadowed.p99}: ${ratio}; ${copied} % copied`,
+      )
+    }
   }
 }
 

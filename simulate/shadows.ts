@@ -8,11 +8,24 @@ import type { RunTask } from '@millrace/worker'
 import { Chance } from './chance'
 import { SimulatedClock } from './clock'
 
-/** What a batch takes on a thread before its first row, for each row, and to reach the thread or come back; microseconds. */
-const runUs = 60
-const rowUs = 125
+/** What a batch takes on a thread before its first row, and for each row; microseconds. */
+export interface Device {
+  readonly runUs: number
+  readonly rowUs: number
+  readonly rowsMax: number
+}
+
+/**
+ * One that costs by the row, and one as a GPU is: a batch is dear, its rows are not. At half of what it can do that one is
+ * never idle, which copies wait for.
+ */
+export const devices: readonly (Device & { readonly threads: readonly number[]; readonly seconds: number })[] = [
+  { runUs: 60, rowUs: 125, rowsMax: 16, threads: [1, 2, 4, 8], seconds: 30 },
+  { runUs: 2000, rowUs: 50, rowsMax: 64, threads: [1, 2], seconds: 10 },
+]
+
+/** Until a batch reaches its thread, or comes back; microseconds. */
 const wakeUs = 20
-const rowsMax = 16
 /** Batches that a thread holds. */
 const inFlight = 2
 
@@ -44,6 +57,7 @@ class SimulatedPool {
 
   constructor(
     threads: number,
+    private readonly device: Device,
     private readonly clock: SimulatedClock,
     private readonly words: Uint32Array,
   ) {
@@ -74,6 +88,7 @@ class SimulatedPool {
 
   private take(thread: Thread, { offset }: RunTask): Promise<void> {
     const { clock, words } = this
+    const { runUs, rowUs } = this.device
     const header = offset >>> 2
     const took = runUs + rowUs * words[header + Header.rows]!
     thread.busy++
@@ -93,12 +108,19 @@ class SimulatedPool {
  * A lane's road at half of what its threads can do, requests of one row by chance, for some seconds; with a shadow all are
  * copied to a version that takes as long.
  */
-export async function answered(threads: number, shadow: boolean, seed: number, seconds: number): Promise<Answered> {
+export async function answered(
+  device: Device,
+  threads: number,
+  shadow: boolean,
+  seed: number,
+  seconds: number,
+): Promise<Answered> {
+  const { runUs, rowUs, rowsMax } = device
   const chance = new Chance(seed)
   const clock = new SimulatedClock(chance, 0)
   const arena = new Arena(64 * 2 ** 20, 4096)
   const config = readConfig({ MILLRACE_DECISION_KEY: 'k'.repeat(44) }, { repository: 'none' })
-  const pool = new SimulatedPool(threads, clock, new Uint32Array(arena.memory))
+  const pool = new SimulatedPool(threads, device, clock, new Uint32Array(arena.memory))
   const pools = [{ pool, interactive: [], bulk: [], shadow: [] }] as unknown as RoadPool[]
   const versions = new Versions(arena, config, pools)
   for (const version of [1, 2]) {

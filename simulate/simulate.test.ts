@@ -98,9 +98,8 @@ test('a wrong option is told, with exit code 2', async () => {
 test('shadows leave the 99th percentile of requests within a tenth, at half of what a lane can do', async () => {
   const said = await simulate('shadows')
   const ratios = [...said.matchAll(/: ([\d.]+); ([\d.]+) % copied/g)]
-  expect(ratios).toHaveLength(4)
-  for (const [, ratio, copied] of ratios) {
-    expect(Number(ratio)).toBeLessThanOrEqual(1.1)
-    expect(Number(copied)).toBeGreaterThan(1)
-  }
+  expect(ratios).toHaveLength(6)
+  for (const [, ratio] of ratios) expect(Number(ratio)).toBeLessThanOrEqual(1.1)
+  // A device that is never idle has none.
+  for (const [, , copied] of ratios.slice(0, 4)) expect(Number(copied)).toBeGreaterThan(1)
 })

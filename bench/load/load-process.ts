@@ -1,10 +1,16 @@
+import { pinProcess } from '@millrace/pool'
 import { RunningLoad, type Load, type LoadPart, type Loaded } from './load'
+import { windowMs } from './warm'
 
 /*
  * A process of a load, forked, so that the load's CPU is not the server's. It lives as long as the channel.
  */
 
-export type ToLoad = { readonly start: { readonly load: Load; readonly part: LoadPart } } | 'begin' | 'end'
+export type ToLoad =
+  /** On these CPUs; wherever the kernel puts it where there are none. */
+  | { readonly start: { readonly load: Load; readonly part: LoadPart; readonly cpus: readonly number[] } }
+  | 'begin'
+  | 'end'
 
 export type FromLoad =
   | 'started'
@@ -12,8 +18,6 @@ export type FromLoad =
   | { readonly replies: number }
   | { readonly loaded: Loaded }
   | { readonly error: string }
-
-export const windowMs = 100
 
 const tell = (what: FromLoad): void => void process.send?.(what)
 const fail = (error: unknown): void => tell({ error: error instanceof Error ? error.message : String(error) })
@@ -29,7 +33,9 @@ process.on('message', (message: ToLoad) => {
     running!.close()
     tell({ loaded })
   } else {
-    const { load, part } = message.start
+    const { load, part, cpus } = message.start
+    const { error } = pinProcess(cpus)
+    if (error !== null) return fail(error)
     RunningLoad.start(load, part, fail).then((started) => {
       running = started
       tell('started')

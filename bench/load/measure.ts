@@ -2,16 +2,19 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { processesMax, type Apart } from '../apart'
 import { cpuUs } from '../cpu'
 import { addCounted, latencyOf, percentileCurve, sortsOf, type LatencyUs } from './tally'
-import { isWarm } from './warm'
-import { windowMs, type FromLoad, type ToLoad } from './load-process'
+import { isWarm, windowMs } from './warm'
+import type { FromLoad, ToLoad } from './load-process'
 import type { Load, Loaded } from './load'
 
 /** What is loaded. */
 export interface Target {
   readonly pid: number
   readonly ports: readonly number[]
+  /** It stays on these CPUs and its load on those; null: both are wherever the kernel puts them. */
+  readonly apart?: Apart | null
   /** Rows and batches that ran so far, where it can say. */
   batches?(): Promise<{ readonly rows: number; readonly batches: number }>
 }
@@ -34,6 +37,8 @@ export interface Run {
   readonly perSecond: number
   /** Microseconds, of good ones. In an open loop from when they were due. */
   readonly latencyUs: LatencyUs
+  /** The same as a histogram, so that runs add up (`addCounted`). */
+  readonly histogram: string
   readonly percentiles: readonly { readonly percentile: number; readonly us: number }[]
   /** Server CPU, all its processes and threads, microseconds for each good one. */
   readonly cpuUs: number
@@ -43,6 +48,8 @@ export interface Run {
   readonly batchRows: number
   readonly warmMs: number
   readonly warm: boolean
+  /** Server and generator had CPUs of their own. */
+  readonly apart: boolean
   readonly generator: {
     readonly processes: number
     readonly cpus: number
@@ -63,15 +70,14 @@ const napMs = 0.05
 
 /** Runs a load in processes of its own until the server is warm, and then for as long as it is measured. */
 export async function measure(target: Target, load: Load, { warmMsMax, measureMs }: Timing): Promise<Run> {
-  const parts = Math.min(load.sockets, processesOf(cpus().length))
+  const parts = Math.min(load.sockets, processesMax())
   const processes: LoadProcess[] = []
   try {
     for (let part = 0; part < parts; part++) processes.push(new LoadProcess())
     await Promise.all(
       processes.map(async (one, part) => {
-        one.tell({
-          start: { load, part: { ports: target.ports, part, parts, napMs: cpus().length <= cpusFew ? napMs : 0 } },
-        })
+        const all = { ports: target.ports, parts, napMs: cpus().length <= cpusFew ? napMs : 0 }
+        one.tell({ start: { load, part: { ...all, part }, cpus: target.apart?.load ?? [] } })
         await one.next((message) => message === 'started' || null)
       }),
     )
@@ -91,6 +97,7 @@ export async function measure(target: Target, load: Load, { warmMsMax, measureMs
     return runOf(load, loaded, spent, {
       warmMs,
       warm,
+      apart: (target.apart ?? null) !== null,
       batchRows:
         before === undefined || after === undefined
           ? NaN
@@ -105,7 +112,7 @@ function runOf(
   load: Load,
   loaded: readonly Loaded[],
   spentUs: number,
-  rest: Pick<Run, 'warmMs' | 'warm' | 'batchRows'>,
+  rest: Pick<Run, 'warmMs' | 'warm' | 'apart' | 'batchRows'>,
 ): Run {
   const counted = addCounted(loaded.map((one) => one.counted))
   const seconds = Math.max(...loaded.map((one) => one.seconds))
@@ -122,6 +129,7 @@ function runOf(
     codes: counted.codes,
     perSecond: sorts.good / seconds,
     latencyUs: latencyOf(counted),
+    histogram: counted.histogram,
     percentiles: percentileCurve(counted),
     cpuUs: spentUs / sorts.good,
     cpus: spentUs / 1e6 / seconds,
@@ -133,11 +141,6 @@ function runOf(
 function limitOf({ arrivals }: Load, { busy, lateUs }: { busy: number; lateUs: number }): string | null {
   if (arrivals === undefined) return busy >= busyMax ? `busy ${Math.round(100 * busy)} % of the time` : null
   return lateUs > lateUsMax ? `noticed arrivals ${Math.round(lateUs / 100) / 10} ms late (p99)` : null
-}
-
-/** Each needs a CPU that the server does not. */
-function processesOf(cores: number): number {
-  return Math.max(1, Math.min(8, Math.floor(cores / 4)))
 }
 
 async function warmUp(

@@ -1,5 +1,8 @@
 import { median } from '../report'
 
+/** What a request costs is looked at so often until it has stopped falling. */
+export const windowMs = 100
+
 /** Windows that are compared. */
 const span = 5
 

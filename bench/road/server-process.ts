@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { readTopology } from '@millrace/pool'
 import { openLog, readConfig, startServer } from '@millrace/server'
+import { stayApart } from '../apart'
 
 /* Millrace as it is shipped, in a process of its own, on the repository of the benches. */
 async function main(): Promise<void> {
@@ -16,8 +17,10 @@ async function main(): Promise<void> {
     { ...defaults, ...process.env },
     { repository: join(__dirname, '../../repository'), topology: readTopology() },
   )
+  // After the configuration, which counts all CPUs, and before lanes, which have this process's.
+  const notApart = stayApart()
   const server = await startServer(config, openLog('warn'))
-  process.send!({ port: server.port, adminPort: server.adminPort })
+  process.send!({ port: server.port, adminPort: server.adminPort, notApart })
   process.on('message', () => void server.snapshots().then((snapshots) => process.send!({ snapshots })))
   process.on('disconnect', () => void server.stop().then(() => process.exit()))
 }

@@ -1,18 +1,22 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RulesFile } from '@millrace/rules'
 import type { ShadowReport } from '@millrace/server'
 import { measure, type Run } from '../load/measure'
+import { p99Ratio, p99Together } from '../load/p99-ratio'
 import { makeRepository } from '../overload/repository'
 import { figure, median, spread, table } from '../report'
-import { startMillrace, type ServerProcess } from '../servers'
+import { startApart, startMillrace, type ServerProcess } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
+import { writeDevice, type Device } from '../workloads/device'
 import { mlpRequest } from '../workloads/mlp'
 import { writeTraffic } from '../workloads/workload'
 
 interface Setup {
   readonly name: string
   readonly threads: number
+  /** Server and load have CPUs of their own: where the server needs little of one. */
+  readonly apart: boolean
   /** Makes a repository with version 1 of `mlp-64` in a folder; returns it. */
   readonly repository: (folder: string) => string
 }
@@ -31,13 +35,12 @@ export interface ShadowResult {
 }
 
 const setups: readonly Setup[] = [2, 1].flatMap((threads) => [
-  { name: 'small network', threads, repository: smallRepository },
-  { name: 'dear network', threads, repository: makeRepository },
-  { name: 'device', threads, repository: deviceRepository },
+  { name: 'small network', threads, apart: false, repository: smallRepository },
+  { name: 'dear network', threads, apart: false, repository: makeRepository },
+  { name: 'device', threads, apart: true, repository: deviceOf({ batchMs: 0, rowMs: 0.125, rowsMax: 16 }) },
+  // As a GPU is: a batch is dear, its rows are not.
+  { name: 'slow device', threads, apart: true, repository: deviceOf({ batchMs: 2, rowMs: 0.05, rowsMax: 64 }) },
 ])
-
-/** What a row takes on the device, ms. */
-const deviceMs = 0.125
 
 const objective = 'mlp-64'
 const plain: RulesFile = { objectives: { [objective]: { default: 'mlp-64@1' } } }
@@ -60,20 +63,21 @@ export const shadow: Suite = {
       .flatMap(({ without, shadowed }) => [...without, ...shadowed])
       .filter(({ errors }) => errors > 0)
     if (failed.length > 0) throw new Error(`${failed.length} runs had errors`)
-    if (results.some(({ compared }) => compared === 0)) throw new Error('a shadow compared nothing')
+    if (results.some(({ compared, dropped }) => compared + dropped === 0)) throw new Error('a shadow copied nothing')
     return { results, text: shadowTable(results) }
   },
 }
 
 /** One server; its rules get the shadow and lose it, in turns, and every other round in the other order. */
-function benchShadow({ name, threads, repository }: Setup, options: Options): Promise<ShadowResult> {
+function benchShadow({ name, threads, apart, repository }: Setup, options: Options): Promise<ShadowResult> {
   return inFolder(async (folder) => {
     const path = repository(folder)
     cpSync(join(path, 'workflows/mlp-64/1'), join(path, 'workflows/mlp-64/2'), { recursive: true })
     writeFileSync(join(path, 'rules.json'), JSON.stringify(plain))
     const requests = Array.from({ length: 256 }, (_, i) => mlpRequest(objective, i))
     const load = { transport: 'websocket', sockets: 8, inFlight: 128, traffic: writeTraffic(folder, requests) } as const
-    const server = await startMillrace({ MILLRACE_REPOSITORY: path, MILLRACE_POOL_CPU_THREADS: String(threads) })
+    const env = { MILLRACE_REPOSITORY: path, MILLRACE_POOL_CPU_THREADS: String(threads) }
+    const server = await (apart ? startApart(env) : startMillrace(env))
     try {
       const timing = timingOf(options)
       const { perSecond: capacity } = await measure(server, load, timing)
@@ -108,32 +112,12 @@ function smallRepository(parent: string): string {
   return path
 }
 
-/**
- * A device that is not this machine's CPUs: its thread waits for it. What requests notice is then what they wait behind
- * copies, not that two cores serve, copy, compare and make the load.
- */
-function deviceRepository(parent: string): string {
-  const path = join(parent, 'repository')
-  const folder = join(path, 'workflows/mlp-64/1')
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(
-    join(folder, 'workflow.ts'),
-    `import { column, defineWorkflow } from '@millrace/workflow'
-
-const never = new Int32Array(new SharedArrayBuffer(4))
-
-export default defineWorkflow({
-  inputs: { features: column('f32', { shape: [64] }) },
-  outputs: { score: column('f32') },
-  batch: { rowsMax: 16 },
-  postprocess({ rows, inputs, outputs }) {
-    Atomics.wait(never, 0, 0, rows * ${deviceMs})
-    for (let row = 0; row < rows; row++) outputs.score[row] = inputs.features[64 * row]!
-  },
-})
-`,
-  )
-  return path
+function deviceOf(device: Device): Setup['repository'] {
+  return (parent) => {
+    const path = join(parent, 'repository')
+    writeDevice(path, 'mlp-64', device)
+    return path
+  }
 }
 
 async function publish(server: ServerProcess, rules: RulesFile): Promise<void> {
@@ -158,7 +142,6 @@ async function copies(server: ServerProcess): Promise<{ compared: number; droppe
 
 function shadowTable(results: readonly ShadowResult[]): string {
   const mid = (runs: readonly Run[], of: (run: Run) => number): number => median(runs.map(of))
-  const p99 = (run: Run): number => run.latencyUs.p99
   return table([
     [
       'network',
@@ -168,7 +151,8 @@ function shadowTable(results: readonly ShadowResult[]): string {
       'with',
       'p99 us',
       'with',
-      'p99 ratio',
+      'ratio',
+      'by round',
       'spread',
       'CPUs',
       'with',
@@ -177,7 +161,7 @@ function shadowTable(results: readonly ShadowResult[]): string {
       'generator',
     ],
     ...results.map(({ name, threads, capacity, without, shadowed, compared, dropped }) => {
-      const ratios = shadowed.map((run, i) => p99(run) / p99(without[i]!))
+      const { together, rounds } = p99Ratio(shadowed, without)
       const all = [...without, ...shadowed]
       const limited = all.filter(({ generator }) => generator.limit !== null).length
       return [
@@ -186,10 +170,11 @@ function shadowTable(results: readonly ShadowResult[]): string {
         capacity / 2,
         mid(without, (run) => run.latencyUs.p50),
         mid(shadowed, (run) => run.latencyUs.p50),
-        mid(without, p99),
-        mid(shadowed, p99),
-        median(ratios),
-        spread(ratios),
+        p99Together(without),
+        p99Together(shadowed),
+        together,
+        median(rounds),
+        spread(rounds),
         mid(without, ({ cpus }) => cpus),
         mid(shadowed, ({ cpus }) => cpus),
         `${figure((100 * compared) / (compared + dropped))} %`,
