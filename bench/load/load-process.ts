@@ -1,6 +1,6 @@
+import { windowMs } from '@millrace/plan'
 import { pinProcess } from '@millrace/pool'
 import { RunningLoad, type Load, type LoadPart, type Loaded } from './load'
-import { windowMs } from './warm'
 
 /*
  * A process of a load, forked, so that the load's CPU is not the server's. It lives as long as the channel.

@@ -1,14 +1,14 @@
 import { mkdirSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type { Profile } from '@millrace/plan'
 import { busyUs } from '../cpu'
 import { measure, type Run } from '../load/measure'
 import type { Plot } from '../plot'
 import { figure, marked, median, table } from '../report'
-import { startMillrace, type ServerProcess } from '../servers'
+import { startApart, type ServerProcess } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'
 import type { Prepared } from '../workloads/workload'
+import { deviceNames } from './devices'
 import { measureProfile } from './measure-profile'
 import { predict, type Behaviour } from './predict'
 import { nameOf, setups, type Setup } from './setups'
@@ -46,14 +46,20 @@ interface Known extends Prepared {
 
 async function validate(folder: string, options: Options): Promise<Validated[]> {
   const chosen = setups.filter((setup) => nameOf(setup).includes(options.only ?? ''))
-  const known = new Map<string, Known>()
+  const profiles = new Map<string, Profile>()
   const results: Validated[] = []
   for (const setup of options.smoke ? chosen.slice(0, 1) : chosen) {
-    const { workload, batchRows } = setup
-    const costs = known.get(workload.name) ?? (await learn(setup, join(folder, String(known.size)), options))
-    known.set(workload.name, costs)
+    const { workload, batchRows, threads, waits } = setup
+    const own = join(folder, String(chosen.indexOf(setup)))
+    mkdirSync(own)
+    const prepared = await workload.prepare(own)
+    // All devices are in one repository.
+    const learnt = waits ? 'devices' : workload.name
+    const profile = profiles.get(learnt) ?? (await learn(learnt, setup, prepared, join(own, 'profile.json'), options))
+    profiles.set(learnt, profile)
+    const costs = { ...prepared, profile }
     const limit = batchRows === null ? {} : { MILLRACE_POOL_CPU_BATCH: String(batchRows) }
-    const server = await startMillrace({ ...costs.env, ...limit })
+    const server = await startApart({ ...prepared.env, ...limit, MILLRACE_POOL_CPU_THREADS: String(threads) })
     try {
       const closed = await compare(server, setup, null, 0, costs, options)
       results.push(closed)
@@ -67,13 +73,21 @@ async function validate(folder: string, options: Options): Promise<Validated[]> 
 }
 
 /** What the setup's workload costs, as the planner would be told. */
-async function learn({ workload, mix }: Setup, folder: string, { quick, smoke, say }: Options): Promise<Known> {
-  mkdirSync(folder)
-  const prepared = await workload.prepare(folder)
-  say(`${workload.name}: what it costs`)
-  const objectives = mix.map(({ objective, rows }) => `${objective}:${rows}`)
-  const profile = await measureProfile(prepared.env, objectives, join(folder, 'profile.json'), quick || smoke)
-  return { ...prepared, profile }
+function learn(
+  name: string,
+  { mix, waits }: Setup,
+  { env }: Prepared,
+  file: string,
+  { quick, smoke, say }: Options,
+): Promise<Profile> {
+  say(`${name}: what it costs`)
+  const asked = waits ? deviceNames.map((objective) => ({ objective, rows: 1 })) : mix
+  return measureProfile(
+    env,
+    asked.map(({ objective, rows }) => `${objective}:${rows}`),
+    file,
+    quick || smoke,
+  )
 }
 
 async function compare(
@@ -103,7 +117,7 @@ async function compare(
   const result = {
     ...{ name: nameOf(setup), load, runs, othersCpus: median(others) },
     measured: { perSecond: mid((run) => run.perSecond), p99Us: mid((run) => run.latencyUs.p99) },
-    predicted: predict(setup, profile, cpus().length, loadUs, load === null ? null : perSecond),
+    predicted: predict(setup, profile, server.apart ?? null, loadUs, load === null ? null : perSecond),
   }
   const { measured, predicted } = result
   options.say(
@@ -125,18 +139,7 @@ function errorOf({ measured, predicted }: Validated, what: keyof Behaviour): num
 function validatedTable(results: readonly Validated[]): string {
   const percent = (error: number): string => `${error > 0 ? '+' : ''}${Math.round(100 * error)} %`
   return table([
-    [
-      'one lane, one pool thread',
-      'load',
-      'requests/s',
-      'predicted',
-      'off',
-      'p99 us',
-      'predicted',
-      'off',
-      'others CPUs',
-      'generator',
-    ],
+    ['one lane', 'load', 'requests/s', 'predicted', 'off', 'p99 us', 'predicted', 'off', 'others CPUs', 'generator'],
     ...results.map((one) => [
       one.name,
       loadText(one.load),

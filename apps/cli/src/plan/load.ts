@@ -1,9 +1,9 @@
 import { denseView, elementsPerRow, Strings, type ColumnSpec, type DenseDType } from '@millrace/base'
 import { Client, type InputValue } from '@millrace/client'
 import type { Server } from '@millrace/server'
-import type { TransportName } from '@millrace/plan'
+import { isWarm, windowMs, type TransportName } from '@millrace/plan'
 import { columnsFromJson } from '@millrace/workflow'
-import { threadCpu } from './thread-cpu'
+import { threadCpu, type ThreadCpu } from './thread-cpu'
 
 /** A closed loop: so many connections, each with so many requests in flight. */
 export interface Load {
@@ -14,7 +14,8 @@ export interface Load {
   readonly list: number
   readonly objective: string
   readonly inputs: Readonly<Record<string, InputValue>>
-  readonly warmMs: number
+  /** Longest time until what a request costs has stopped falling. */
+  readonly warmMsMax: number
   readonly ms: number
 }
 
@@ -45,8 +46,7 @@ export async function spend(server: Server, load: Load): Promise<Spent> {
     const loops = Promise.all(Array.from({ length: connections * inFlight }, (_, i) => one(i)))
     // A refusal ends the measurement, here rather than unhandled later.
     const timed = async (): Promise<Spent> => {
-      await sleep(load.warmMs)
-      const before = await counters(server)
+      const before = await warmed(server, load.warmMsMax, () => replies)
       const begun = replies
       await sleep(load.ms)
       const after = await counters(server)
@@ -70,7 +70,26 @@ export async function spend(server: Server, load: Load): Promise<Spent> {
   }
 }
 
-async function counters(server: Server): Promise<{ first: number; others: number; batches: number; rows: number }> {
+/** Waits until all threads of the lane take no less for a request than before: they compile their code while they run. */
+async function warmed(server: Server, msMax: number, replies: () => number): Promise<Counters> {
+  const costs: number[] = []
+  const end = performance.now() + msMax
+  let [before, replied] = [await counters(server), replies()]
+  while (performance.now() < end && !isWarm(costs)) {
+    await sleep(Math.min(windowMs, msMax))
+    const [after, now] = [await counters(server), replies()]
+    costs.push((after.first + after.others - before.first - before.others) / (now - replied))
+    ;[before, replied] = [after, now]
+  }
+  return before
+}
+
+interface Counters extends ThreadCpu {
+  readonly batches: number
+  readonly rows: number
+}
+
+async function counters(server: Server): Promise<Counters> {
   const [lane] = await server.snapshots()
   const histograms = lane!.batchRows.map(({ histogram }) => histogram)
   return {

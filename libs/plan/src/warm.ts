@@ -1,5 +1,3 @@
-import { median } from '../report'
-
 /** What a request costs is looked at so often until it has stopped falling. */
 export const windowMs = 100
 
@@ -15,4 +13,8 @@ export function isWarm(costs: readonly number[]): boolean {
   if (known.length < 2 * span) return false
   const [before, after] = [known.slice(-2 * span, -span), known.slice(-span)]
   return median(after) >= 0.95 * median(before)
+}
+
+function median(costs: readonly number[]): number {
+  return [...costs].sort((a, b) => a - b)[costs.length >> 1]!
 }
