@@ -37,7 +37,8 @@ export const rival: Suite = {
     inFolder(async (folder) => {
       const skipped: string[] = []
       const here = rivals.filter((one) => {
-        if (!one.name.toLowerCase().includes((options.only ?? '').toLowerCase())) return false
+        // Ours always: answers and CPU are compared with theirs.
+        if (!ours.some(({ name }) => name === one.name) && !isNamed(one, options)) return false
         const missing = one.missing()
         if (missing !== null) skipped.push(`${one.name} is skipped: ${missing}`)
         return missing === null
@@ -103,6 +104,10 @@ async function benchRivals(here: readonly Rival[], folder: string, options: Opti
       }
     }
   return [...results.values()]
+}
+
+function isNamed({ name }: Rival, { only = '' }: Options): boolean {
+  return name.toLowerCase().includes(only.toLowerCase())
 }
 
 function loadOf({ transport, post }: RivalServer, inFlight: number, traffic: string): Load {
