@@ -26,6 +26,9 @@ export interface ArenaHeld {
   readonly connection: number
   readonly tenant: number
   readonly left: number
+  readonly isHalfFree: boolean
+  /** They give up what they hold before somebody is refused. */
+  readonly copiesWaiting: number
 }
 
 /** What a share was when a request asked for more of it. */
@@ -60,7 +63,10 @@ export class Holdings {
     const count = calls.count.bind(calls)
     calls.count = (call, party, limits, shares, holder, bytes) => {
       count(call, party, limits, shares, holder, bytes)
-      this.held.set(call, { request: delivered(), party, shares, holder, bytes })
+      const request = delivered()
+      if (isRefusedArena(bytes, request.arena!))
+        throw new Violation(`request ${request.serial} gets ${bytes} bytes of the arena, more than it may have`)
+      this.held.set(call, { request, party, shares, holder, bytes })
       this.parties.add(party)
       for (const limit of limits ?? []) this.limits.add(limit)
     }
@@ -106,6 +112,8 @@ export class Holdings {
       connection: bytes((other) => other.connection === connection),
       tenant: proven === '' ? 0 : bytes((other) => other.proven === proven),
       left: totalBytes - usedBytes,
+      isHalfFree: 2 * usedBytes <= totalBytes,
+      copiesWaiting: this.road.shadows.runner.rowsWaiting,
     }
   }
 
@@ -160,6 +168,11 @@ export class Holdings {
 /** Whether so many bytes more are too much: more than is left, or than twice that for a tenant. */
 export function isTooMuchArena(bytes: number, { connection, tenant, left }: ArenaHeld): boolean {
   return (connection > 0 && connection + bytes > left) || (tenant > 0 && tenant + bytes > 2 * left)
+}
+
+/** Whether so many bytes more have to be refused. */
+function isRefusedArena(bytes: number, held: ArenaHeld): boolean {
+  return !held.isHalfFree && held.copiesWaiting === 0 && isTooMuchArena(bytes, held)
 }
 
 /** Whether so many rows more are too much: others ask, and it is more than its part and more than half of what is left. */

@@ -136,6 +136,30 @@ export const roadMutants: readonly Mutant[] = [
     replace: 'active <= 1',
   },
   {
+    what: 'what a connection held of the arena stays held',
+    file: 'apps/server/dist/arena-shares.js',
+    find: 'party.arenaBytes -= bytes;',
+    replace: 'if (bytes < 64) party.arenaBytes -= bytes;',
+  },
+  {
+    what: 'what a tenant held of the arena stays held',
+    file: 'apps/server/dist/arena-shares.js',
+    find: 'this.held[holder] -= bytes;',
+    replace: 'if (bytes < 64) this.held[holder] -= bytes;',
+  },
+  {
+    what: 'a tenant is refused of the arena what it may have',
+    file: 'apps/server/dist/arena-shares.js',
+    find: 'bytes > tenantMost * left',
+    replace: 'bytes > left',
+  },
+  {
+    what: 'who holds more of the arena than is left gets more',
+    file: 'apps/server/dist/arena-shares.js',
+    find: 'arenaBytes > 0 && arenaBytes + bytes > left',
+    replace: 'arenaBytes > 0 && arenaBytes > left',
+  },
+  {
     what: 'all who proved who they are have one part',
     file: 'apps/server/dist/fair-queue.js',
     find: "who.tenant === '' ?",
