@@ -1,6 +1,5 @@
 """A TorchServe handler of a batch: TorchServe gathers, this scores."""
 
-import json
 import os
 
 import numpy as np
@@ -19,7 +18,6 @@ def handle(data, context):
         )
     if data is None:
         return None
-    bodies = [row.get("body") or row.get("data") for row in data]
-    rows = [body if isinstance(body, dict) else json.loads(body) for body in bodies]
-    features = np.array([row["features"] for row in rows], dtype=np.float32)
-    return [{"score": float(value)} for value in session.run(None, {"features": features})[0][:, 0]]
+    features = np.frombuffer(b"".join(row["body"] for row in data), dtype=np.float32).reshape(-1, 64)
+    scores = session.run(None, {"features": features})[0].tobytes()
+    return [scores[i : i + 4] for i in range(0, len(scores), 4)]
