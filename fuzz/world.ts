@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Arena } from '@millrace/base'
-import { makeSeats, type Pool } from '@millrace/pool'
+import { makeSeats, type Ended, type Pool } from '@millrace/pool'
 import { readConfig } from '@millrace/server'
 import {
   anybody,
@@ -16,6 +16,7 @@ import {
   type Socket,
 } from '@millrace/server/in-process'
 import { parseRules } from '@millrace/rules'
+import type { RunTask } from '@millrace/worker'
 import { createHandler, Thread } from '@millrace/worker/in-process'
 import { readRepository, type VersionDescription } from '@millrace/workflow'
 import { objectives, rules, type Signatures } from './requests'
@@ -47,7 +48,8 @@ export class World {
       memoryBytes: null,
     })
     const handler = createHandler(thread)
-    const pool = { name: 'here', free: 2, run: handler } as unknown as Pool
+    const run = (task: RunTask, ended: Ended): void => void handler(task).then(() => ended(null), ended)
+    const pool = { name: 'here', free: 2, run } as unknown as Pool
     const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
     const versions = new Versions(arena, config, pools)
     const signatures: Record<string, unknown> = {}

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { inlineExports, systemClock } from '@millrace/base'
-import type { Pool } from '@millrace/pool'
+import type { Ended, Pool } from '@millrace/pool'
 import { readConfig } from '@millrace/server'
 import type { Rules } from '@millrace/rules'
 import {
@@ -51,7 +51,7 @@ export class InProcessRoad {
     const pool = {
       name: 'none',
       free: 1,
-      run: (_: RunTask) => ({ then: (done: () => void) => void (this.done = done) }),
+      run: (_: RunTask, ended: Ended) => void (this.done = () => ended(null)),
     } as unknown as Pool
     const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
     const versions = new Versions(arena, config, pools)

@@ -1,6 +1,7 @@
 import { layoutSlab, openSlab } from '@millrace/batch'
 import type { Arena } from '@millrace/base'
 import type { LanePool, LanePoolEvents } from '@millrace/server/in-process'
+import type { Ended } from '@millrace/pool'
 import type { LoadTask, RunTask, Task } from '@millrace/worker'
 import { descriptionOf, signature } from './plan'
 import type { ControlWorld } from './world'
@@ -70,7 +71,11 @@ export class SimulatedLanePool {
     return [...this.seated]
   }
 
-  async run(task: RunTask): Promise<void> {
+  run(task: RunTask, ended: Ended): void {
+    this.runs(task).then(() => ended(null), ended)
+  }
+
+  private async runs(task: RunTask): Promise<void> {
     const open = this.all.filter((thread) => thread.open)
     if (this.free <= 0 || open.length === 0) throw this.world.broken(`pool ${this.name} has no room for a batch`)
     const thread = open.reduce((least, one) => (one.busy < least.busy ? one : least))

@@ -1,5 +1,6 @@
 import { Code, Strings, StringsWriter, type DenseArray, type Signature } from '@millrace/base'
 import { Header, layoutSlab, leaveOutDead, openSlab, type BatchColumns, type Layout } from '@millrace/batch'
+import type { Ended } from '@millrace/pool'
 import type { RunTask } from '@millrace/worker'
 import { FailureLog, SlabSink } from '@millrace/worker/in-process'
 import { Violation } from '../story'
@@ -75,13 +76,7 @@ interface Job {
   /** What its rows were when it began to run, or when it was given. */
   began: readonly Row[]
   stop: () => void
-  done: () => void
-  failed: (error: Error) => void
-}
-
-/** What `Pool.run` returns, without a promise. */
-interface Running {
-  then(done: () => void, failed: (error: Error) => void): void
+  readonly ended: Ended
 }
 
 class Thread {
@@ -96,7 +91,7 @@ class Thread {
 
 /**
  * A pool whose threads are lists and whose runs are events of the clock. Its surface is what the road uses of a `Pool`;
- * what it writes into a slab is what a worker writes. Batches resolve as its thread says so, without a promise.
+ * what it writes into a slab is what a worker writes.
  */
 export class SimulatedPool {
   readonly name: string
@@ -126,37 +121,31 @@ export class SimulatedPool {
     return { threads: open.length, idle: open.filter(({ busy }) => busy === 0).length }
   }
 
-  run(task: RunTask): Running {
+  run(task: RunTask, ended: Ended): void {
     const open = this.threads.filter((thread) => thread.open)
     if (this.free <= 0 || open.length === 0) throw new Violation(`pool ${this.name} has no room for a batch`)
     const thread = open.reduce((least, one) => (one.busy < least.busy ? one : least))
-    const job = this.jobOf(task, 0)
+    const job = this.jobOf(task, 0, ended)
     this.surroundings.given(job.requests, job.began.length, task.version)
     this.free--
-    return this.give(thread, job)
+    this.give(thread, job)
   }
 
   /** Of copies: the thread is given nothing else meanwhile. */
-  runAlone(task: RunTask, msMax: number): Running {
+  runAlone(task: RunTask, msMax: number, ended: Ended): void {
     const thread = this.threads.find(({ open, busy }) => open && busy === 0)
     if (thread === undefined) throw new Violation(`pool ${this.name} has no idle thread for copies`)
     const copying = this.threads.filter(({ jobs: [first] }) => first !== undefined && first.aloneMs > 0).length
     this.surroundings.givenCopies(this.open.idle, this.open.threads, copying)
     this.openOrClose(thread, false)
-    return this.give(thread, this.jobOf(task, msMax))
+    this.give(thread, this.jobOf(task, msMax, ended))
   }
 
-  private give(thread: Thread, job: Job): Running {
+  private give(thread: Thread, job: Job): void {
     thread.busy++
     thread.jobs.push(job)
     this.world.tell(() => `${this.nameOf(thread)} is given ${whatOf(job)} at ${job.task.offset}`)
-    return {
-      then: (done, failed) => {
-        job.done = done
-        job.failed = failed
-        if (thread.jobs.length === 1) this.begin(thread)
-      },
-    }
+    if (thread.jobs.length === 1) this.begin(thread)
   }
 
   /** A thread ends, with what it has; another one comes. */
@@ -181,7 +170,7 @@ export class SimulatedPool {
         this.told(thread, job)
         const nowUs = world.clock.nowUs()
         for (const request of fated(job)) if (nowUs <= request.dueUs) request.fates.add('lost in time')
-        job.failed(new Error(why))
+        job.ended(new Error(why))
       })
     }
     world.clock.after(replacedMs, () => {
@@ -209,16 +198,15 @@ export class SimulatedPool {
     })
   }
 
-  private jobOf(task: RunTask, aloneMs: number): Job {
+  private jobOf(task: RunTask, aloneMs: number, ended: Ended): Job {
     const version = this.surroundings.versionOf(task.version)
     if (version === undefined) throw new Violation(`a batch for version ${task.version}, which is not loaded`)
     const taking = this.arena.takingOf(task.offset)
     if (taking === 0) throw new Violation(`a batch of ${version.label} in a slab that is free`)
-    const nothing = (): void => undefined
     const layout = layoutSlab(version.signature, task.rowsMax)
     const began = this.read({ task, version, layout }).rows
     const requests = new Set(began.map(({ request }) => request))
-    return { task, version, layout, taking, requests, aloneMs, began, stop: nothing, done: nothing, failed: nothing }
+    return { task, version, layout, taking, requests, aloneMs, began, stop: () => undefined, ended }
   }
 
   private begin(thread: Thread): void {
@@ -283,7 +271,7 @@ export class SimulatedPool {
     this.world.clock.after(0, () => {
       this.check(job)
       this.told(thread, job)
-      job.done()
+      job.ended(null)
     })
     this.begin(thread)
   }

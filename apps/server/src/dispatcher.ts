@@ -19,7 +19,7 @@ export interface BatchOwner {
   /** It ran: its slab has the answers. */
   ran(batch: Batch): void
   /** The thread that had it is gone, or broke in a way that is ours. */
-  lost(batch: Batch, error: unknown): void
+  lost(batch: Batch, error: Error): void
 }
 
 /** Gives waiting batches to free threads, as soon as there are both: a thread never idles while a row waits. */
@@ -27,7 +27,7 @@ export class Dispatcher {
   /** Rows admitted and not given to a thread. */
   rowsWaiting = 0
   /** Batches that threads have. */
-  readonly running = new Set<Batch>()
+  readonly running: Batch[] = []
   private readonly turns: readonly BulkTurn[]
   private lingering = false
 
@@ -78,17 +78,12 @@ export class Dispatcher {
   private run(pool: Pool, p: number, batch: Batch): void {
     batch.pool = p
     batch.queue.wait.turn(batch.openedUs, batch.takenUs)
-    this.running.add(batch)
-    pool.run(runTask(batch)).then(
-      () => {
-        this.running.delete(batch)
-        this.owner.ran(batch)
-      },
-      (error: unknown) => {
-        this.running.delete(batch)
-        this.owner.lost(batch, error)
-      },
-    )
+    this.running.push(batch)
+    pool.run(runTask(batch), (error) => {
+      this.running.splice(this.running.indexOf(batch), 1)
+      if (error === null) this.owner.ran(batch)
+      else this.owner.lost(batch, error)
+    })
   }
 
   private linger(): void {

@@ -327,7 +327,7 @@ export class Road implements BatchOwner {
     this.shadows.abandon(version)
   }
 
-  lost(batch: Batch, error: unknown): void {
+  lost(batch: Batch, error: Error): void {
     this.answers.batchLost(batch, error, this.clock.nowUs())
     batch.queue.free(batch)
     this.dispatch()

@@ -1,5 +1,6 @@
 import { assert, nowUs } from '@millrace/base'
 import { Header, leaveOutDead, openSlab, type FittingRows } from '@millrace/batch'
+import { openDoor } from '@millrace/pool'
 import { runBatch } from '@millrace/workflow'
 import type { Answer, RunTask, Task } from './protocol'
 import { SlabSink } from './slab-sink'
@@ -9,13 +10,16 @@ import { Turns } from './turns'
 export type Handler = (task: Task) => Promise<Answer>
 
 /**
- * What Piscina calls for each message. A `run` resolves when the slab is written: outputs, or codes and messages. It
- * rejects only for a bug of ours and when the device is lost; a failing workflow is an answer.
+ * What Piscina calls for each message, and the door for each batch. A `run` resolves when the slab is written: outputs, or
+ * codes and messages. It rejects only for a bug of ours and when the device is lost; a failing workflow is an answer.
  */
 export function createHandler(thread: Thread): Handler {
   const turns = new Turns()
-  return (task) => {
+  const handle: Handler = (task) => {
     switch (task.kind) {
+      case 'door':
+        openDoor(task, (batch) => handle(batch as RunTask))
+        return Promise.resolve(undefined)
       case 'run':
         return turns.take(() => runWatched(thread, task))
       case 'describe':
@@ -26,6 +30,7 @@ export function createHandler(thread: Thread): Handler {
         return turns.take(() => Promise.resolve(void thread.unload(task.version)))
     }
   }
+  return handle
 }
 
 /** A batch that takes too long ends its thread, or loses it: the pool sees to that. */

@@ -1,4 +1,4 @@
-import type { Seats } from '@millrace/pool'
+import type { DoorTask, Seats } from '@millrace/pool'
 import type { VersionDescription, VersionFolder } from '@millrace/workflow'
 
 /** What a thread is started with (Piscina `workerData`). */
@@ -61,5 +61,5 @@ export interface ThreadDescription {
   readonly pinning: string | null
 }
 
-export type Task = RunTask | DescribeTask | LoadTask | UnloadTask
+export type Task = DoorTask | RunTask | DescribeTask | LoadTask | UnloadTask
 export type Answer = ThreadDescription | VersionDescription | undefined

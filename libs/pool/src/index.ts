@@ -1,5 +1,6 @@
 export { affinityOf, pinProcess, pinThread, threadsOf, type Pinned } from './pin'
 export { formatCpus, parseCpus } from './cpus'
+export { openDoor, type DoorTask, type Ended } from './door'
 export { deviceOfLane, formatDevice, parseDevice, type Device, type DeviceKind } from './devices'
 export { Pool, type PoolOptions, type PoolThread } from './pool'
 export { seat, type LaneSeating, type Seating } from './seating'

@@ -24,12 +24,27 @@ function poolOf(options: Partial<PoolOptions> = {}): Pool {
   return pool
 }
 
+/** Runs one batch. */
+function run(pool: Pool, message: unknown): Promise<void> {
+  return new Promise((resolve, reject) => pool.run(message, (error) => (error === null ? resolve() : reject(error))))
+}
+
+/** Asks the pool's first thread. */
+function ask<T>(pool: Pool, message: unknown): Promise<T> {
+  return pool.all[0]!.ask<T>(message)
+}
+
 /** Batches that stay on their thread until they are let go. */
 class Hold {
-  readonly flags = new Int32Array(new SharedArrayBuffer(8))
+  readonly flags = new Int32Array(new SharedArrayBuffer(40))
 
-  run(pool: Pool): Promise<number> {
-    return pool.run<number>({ task: 'hold', flags: this.flags, arrived: 0, release: 1 })
+  run(pool: Pool): Promise<void> {
+    return run(pool, { task: 'hold', flags: this.flags, arrived: 0, release: 1 })
+  }
+
+  /** Threads that have had one. */
+  threads(): Set<number> {
+    return new Set(this.flags.subarray(2, 2 + this.flags[0]!))
   }
 
   /** Until `n` of them are on a thread. */
@@ -60,9 +75,9 @@ function watched(options: Partial<PoolOptions> = {}): { pool: Pool; events: Even
 test('answers come back, shared memory stays shared', async () => {
   const pool = poolOf()
   const value = { scores: Float32Array.of(1, 2), name: 'price', missing: undefined }
-  expect(await pool.run({ task: 'echo', value })).toEqual(value)
+  expect(await ask(pool, { task: 'echo', value })).toEqual(value)
   const shared = new SharedArrayBuffer(8)
-  const answer = await pool.run<SharedArrayBuffer>({ task: 'echo', value: shared })
+  const answer = await ask<SharedArrayBuffer>(pool, { task: 'echo', value: shared })
   new Uint8Array(answer)[3] = 7
   expect(new Uint8Array(shared)[3]).toBe(7)
 })
@@ -75,25 +90,45 @@ test('batches run at the same time, each on a thread of its own, and are counted
   expect(pool.free).toBe(1)
   await hold.arrived(3)
   hold.release()
-  const threads = await Promise.all(answers)
-  expect(new Set(threads).size).toBe(2)
+  await Promise.all(answers)
+  expect(hold.threads().size).toBe(2)
   expect([pool.free, pool.restarts]).toEqual([4, 0])
 })
 
-test('a handler that throws rejects its batch and keeps its thread', async () => {
-  const pool = poolOf()
-  const before = await pool.run<Where>({ task: 'where' })
-  await expect(pool.run({ task: 'throw', value: 'column x is missing' })).rejects.toThrow('column x is missing')
-  const after = await pool.run<Where>({ task: 'where' })
+test('a batch that fails says so and keeps its thread, and what is there beside it runs', async () => {
+  const pool = poolOf({ batchesPerThread: 4 })
+  const before = await ask<Where>(pool, { task: 'where' })
+  const ran = await Promise.allSettled([
+    run(pool, { task: 'echo', value: 1 }),
+    run(pool, { task: 'throw', value: 'column x is missing' }),
+    run(pool, { task: 'echo', value: 2 }),
+  ])
+  expect(ran.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  expect(ran[1]).toMatchObject({ reason: { message: 'column x is missing' } })
+  const after = await ask<Where>(pool, { task: 'where' })
   expect(after.threadId).toBe(before.threadId)
-  expect([pool.free, pool.restarts]).toEqual([1, 0])
+  expect([pool.free, pool.restarts]).toEqual([4, 0])
 })
 
-test('a message that cannot be copied rejects and holds nothing', async () => {
-  const pool = poolOf()
-  await expect(pool.run({ task: 'echo', value: () => 1 })).rejects.toThrow(/could not be cloned/)
-  expect(pool.free).toBe(1)
-  expect(await pool.run({ task: 'echo', value: 2 })).toBe(2)
+test('batches end in whatever order their thread ends them', async () => {
+  const pool = poolOf({ batchesPerThread: 3 })
+  const ended: string[] = []
+  const hold = new Hold()
+  const held = hold.run(pool).then(() => ended.push('held'))
+  await run(pool, { task: 'echo', value: 1 }).then(() => ended.push('second'))
+  const third = run(pool, { task: 'echo', value: 2 }).then(() => ended.push('third'))
+  await third
+  hold.release()
+  await held
+  expect(ended).toEqual(['second', 'third', 'held'])
+})
+
+test('what a thread ran before it ended has run', async () => {
+  const { pool, events } = watched()
+  const replaced = once(events, 'replaced')
+  await run(pool, { task: 'exit after', value: 1 })
+  await replaced
+  await run(pool, { task: 'echo', value: 1 })
 })
 
 describe.each([
@@ -102,18 +137,18 @@ describe.each([
 ])('a thread that %s', (_, death, reason) => {
   test('rejects its batches and is replaced, again and again', async () => {
     const { pool, events, reasons } = watched({ batchesPerThread: 2 })
-    let thread = (await pool.run<Where>({ task: 'where' })).threadId
+    let thread = (await ask<Where>(pool, { task: 'where' })).threadId
     for (let times = 1; times <= 3; times++) {
       const replaced = once(events, 'replaced')
       const hold = new Hold()
-      const answers = [hold.run(pool), pool.run(death)]
+      const answers = [hold.run(pool), run(pool, death)]
       const settled = await Promise.allSettled(answers)
       expect(settled.map((one) => one.status)).toEqual(['rejected', 'rejected'])
       await replaced
       expect([pool.free, pool.ready, pool.restarts]).toEqual([2, 1, times])
       expect(reasons.length).toBe(times)
       expect(reasons.at(-1)!.message).toMatch(reason)
-      const next = (await pool.run<Where>({ task: 'where' })).threadId
+      const next = (await ask<Where>(pool, { task: 'where' })).threadId
       expect(next).not.toBe(thread)
       thread = next
     }
@@ -125,13 +160,13 @@ describe.each([
     const undisturbed = hold.run(pool)
     await hold.arrived(1)
     const [lost, replaced] = [once(events, 'lost'), once(events, 'replaced')]
-    await expect(pool.run(death)).rejects.toThrow(reason)
+    await expect(run(pool, death)).rejects.toThrow(reason)
     await lost
     expect([pool.free, pool.ready]).toEqual([0, 1])
     await replaced
     expect([pool.free, pool.ready]).toEqual([1, 2])
     hold.release()
-    expect(typeof (await undisturbed)).toBe('number')
+    await undisturbed
     expect(pool.free).toBe(2)
   })
 })
@@ -141,10 +176,10 @@ test('says when there is room that was not: for whoever has batches that wait', 
   const { pool, events } = watched({ threads: 2, onFree: () => times++ })
   expect(times).toBe(2)
   const replaced = once(events, 'replaced')
-  await expect(pool.run({ task: 'exit', value: 3 })).rejects.toThrow()
+  await expect(run(pool, { task: 'exit', value: 3 })).rejects.toThrow()
   await replaced
   expect([times, pool.free]).toEqual([3, 2])
-  await pool.run({ task: 'echo', value: 1 })
+  await run(pool, { task: 'echo', value: 1 })
   expect(times).toBe(3)
   await pool.all[0]!.aside(() => Promise.resolve())
   expect([times, pool.free]).toEqual([4, 2])
@@ -156,7 +191,7 @@ test('threads that cannot start are not started over and over', async () => {
   expect(reasons[0]!.message).toMatch(/model file is not there/)
   expect([pool.free, pool.ready]).toEqual([0, 0])
   // As long as a healthy pool takes to start, and longer.
-  for (let i = 0; i < 3; i++) await poolOf().run({ task: 'echo', value: 1 })
+  for (let i = 0; i < 3; i++) await run(poolOf(), { task: 'echo', value: 1 })
   expect(pool.restarts).toBe(1)
 })
 
@@ -168,7 +203,7 @@ describe('close', () => {
     await hold.arrived(2)
     const closed = pool.close()
     hold.release()
-    expect((await Promise.all(answers)).every((thread) => thread > 0)).toBe(true)
+    await Promise.all(answers)
     await closed
     expect(pool.restarts).toBe(0)
   })
@@ -189,7 +224,7 @@ describe('close', () => {
     await hold.arrived(2)
     hold.release()
     await Promise.all(held)
-    const { pid, pinned } = await pool.run<Where>({ task: 'where' })
+    const { pid, pinned } = await ask<Where>(pool, { task: 'where' })
     expect(existsSync(`/proc/${pid}/task/${pinned.tid}`)).toBe(true)
     await pool.close()
     expect(existsSync(`/proc/${pid}/task/${pinned.tid}`)).toBe(false)
@@ -204,7 +239,7 @@ describe('pinning', () => {
   onLinux('a thread is where it was told to be, and its starter is not moved', async () => {
     expect(allowed.length).toBeGreaterThan(0)
     for (const cpu of [allowed[0]!, allowed.at(-1)!]) {
-      const { pid, pinned } = await poolOf({ workerData: { cpus: [cpu] } }).run<Where>({ task: 'where' })
+      const { pid, pinned } = await ask<Where>(poolOf({ workerData: { cpus: [cpu] } }), { task: 'where' })
       expect(pinned).toEqual({ tid: expect.any(Number) as number, cpus: [cpu], error: null })
       expect(pid).toBe(process.pid)
       expect(pinned.tid).not.toBe(process.pid)
@@ -214,13 +249,13 @@ describe('pinning', () => {
   })
 
   onLinux('no list leaves a thread where it is', async () => {
-    const { pinned } = await poolOf().run<Where>({ task: 'where' })
+    const { pinned } = await ask<Where>(poolOf(), { task: 'where' })
     expect([pinned.cpus, pinned.error]).toEqual([allowed, null])
   })
 
   onLinux('a CPU that is not there is told, and the thread works on', async () => {
     expect(allowed).not.toContain(1023)
-    const { pinned } = await poolOf({ workerData: { cpus: [1023] } }).run<Where>({ task: 'where' })
+    const { pinned } = await ask<Where>(poolOf({ workerData: { cpus: [1023] } }), { task: 'where' })
     expect(pinned.error).toMatch(/refused CPUs 1023/)
     expect(pinned.cpus).toEqual(allowed)
   })

@@ -1,7 +1,8 @@
-import type { Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
 import { assert, shareThreadMemory } from '@millrace/base'
+import { Door, type DoorTask, type Ended } from './door'
 import { leaveSeat, type Seats } from './seats'
 import { mayEnd, turnsOf } from './thread-work'
 import { Watchdog } from './watchdog'
@@ -62,8 +63,8 @@ const nativeMsMax = 4_000
 const endAgainMs = 10
 
 /**
- * The threads of one kind of device: a Piscina pool whose own queue stays empty, because `run` is only called
- * while `free` is positive. Waiting is the batch room's business.
+ * The threads of one kind of device. Piscina starts and replaces them, and carries what they are asked; batches have a
+ * door of their own (door.ts). `run` is only called while `free` is positive: waiting is the batch room's business.
  */
 export class Pool {
   readonly name: string
@@ -75,11 +76,13 @@ export class Pool {
   /** Threads that were replaced. */
   restarts = 0
   private readonly piscina: Piscina
-  private readonly running = new Set<Promise<unknown>>()
   private readonly seated = new Map<number, Thread>()
-  /** Whom the message under way is for; null: the least busy thread. Piscina asks while `run` is on the stack. */
-  private aim: Thread | null = null
-  private chosen!: Thread
+  /** Whom the question under way is for. Piscina asks that while its `run` is on the stack. */
+  private asked: Thread | null = null
+  /** Batches that threads have. */
+  private running = 0
+  /** Called when there are none. */
+  private ranAll: () => void = () => undefined
   private closing = false
   private readonly watchdog: Watchdog<Thread> | null
   private readonly watching: NodeJS.Timeout | undefined
@@ -93,10 +96,8 @@ export class Pool {
       workerData: options.workerData,
       minThreads: options.threads,
       maxThreads: options.threads,
-      concurrentTasksPerWorker: options.batchesPerThread,
       loadBalancer: (_, workers) => {
-        this.chosen = this.aim ?? this.leastBusy()
-        const worker = workers.find(({ id }) => id === this.chosen.id)
+        const worker = workers.find(({ id }) => id === this.asked?.id)
         // Piscina would keep it for whoever is there next.
         assert(worker !== undefined, 'a thread that is not gone is there')
         return worker
@@ -134,22 +135,14 @@ export class Pool {
     return [...this.seated.values()]
   }
 
-  /** Runs one message on the least busy thread. Rejects when the thread dies; the pool then replaces it. */
-  async run<T>(message: unknown): Promise<T> {
-    const answer = this.piscina.run(message) as Promise<T>
-    const { chosen } = this
-    chosen.busy++
-    chosen.batches.push(message)
-    if (chosen.open) this.free--
-    this.running.add(answer)
-    try {
-      return await answer
-    } finally {
-      this.running.delete(answer)
-      chosen.busy--
-      chosen.batches.splice(chosen.batches.indexOf(message), 1)
-      if (chosen.open) this.free++
-    }
+  /**
+   * Runs one batch on the least busy thread. `ended` is told an error when its run rejects, and when the thread dies; the
+   * pool then replaces it.
+   *
+   * @param message plain data
+   */
+  run(message: unknown, ended: Ended): void {
+    this.give(this.leastBusy(), message, ended)
   }
 
   /** Threads that are given batches, and those of them that have none. */
@@ -165,36 +158,26 @@ export class Pool {
   }
 
   /**
-   * Runs one message on a thread that has nothing to do, and gives it nothing else meanwhile: where that thread ends, nobody
+   * Runs one batch on a thread that has nothing to do, and gives it nothing else meanwhile: where that thread ends, nobody
    * else loses anything. One that takes longer than `msMax` is ended. Called while a thread is idle.
    */
-  async runAlone<T>(message: unknown, msMax: number): Promise<T> {
+  runAlone(message: unknown, msMax: number, ended: Ended): void {
     const thread = [...this.seated.values()].find(({ open, busy }) => open && busy === 0)
     assert(thread !== undefined, 'runAlone is called while a thread is idle')
     this.openOrClose(thread, false)
-    const answer = this.ask<T>(thread, message)
-    thread.busy++
-    thread.batches.push(message)
-    this.running.add(answer)
     let late = false
-    // Rejected when it is gone: until then it may write what it was given.
+    // It has failed when the thread is gone: until then it may write what it was given.
     const end = (): void => {
       late = true
       if (this.mayEnd(thread)) thread.end(`a batch that runs alone ran longer than ${msMax} ms`)
       else timer = setTimeout(end, endAgainMs)
     }
     let timer = setTimeout(end, msMax)
-    try {
-      return await answer
-    } catch (error) {
-      throw late ? new Error(`it took longer than ${msMax} ms`, { cause: error }) : error
-    } finally {
+    this.give(thread, message, (error) => {
       clearTimeout(timer)
-      this.running.delete(answer)
-      thread.busy--
-      thread.batches.splice(thread.batches.indexOf(message), 1)
       if (!thread.gone) this.openOrClose(thread, true)
-    }
+      ended(late && error !== null ? new Error(`it took longer than ${msMax} ms`, { cause: error }) : error)
+    })
   }
 
   /**
@@ -204,10 +187,10 @@ export class Pool {
   async close(waitMs = 10_000): Promise<boolean> {
     this.closing = true
     clearInterval(this.watching)
-    if (this.running.size > 0) {
+    if (this.running > 0) {
       const timeout = new AbortController()
       await Promise.race([
-        Promise.allSettled(this.running),
+        new Promise<void>((resolve) => (this.ranAll = resolve)),
         delay(waitMs, undefined, { signal: timeout.signal }).catch(() => undefined),
       ])
       timeout.abort()
@@ -230,7 +213,7 @@ export class Pool {
     const { over, again } = this.watchdog!.look(this.seated.values(), performance.now())
     for (const thread of over) {
       const ended = this.mayEnd(thread)
-      this.options.onTimeout?.(thread.batches[0], ended)
+      this.options.onTimeout?.(thread.door.given[0]?.message, ended)
       if (ended) thread.end(`a batch ran longer than ${this.options.batchTimeoutMs} ms`)
       else if (thread.open) {
         thread.stuck = true
@@ -248,7 +231,9 @@ export class Pool {
 
   private watch(worker: Worker, replaces: boolean): void {
     const id = worker.threadId
-    const thread: Thread = new Thread(id, {
+    const { port1, port2 } = new MessageChannel()
+    const door = new Door(port1, () => this.left(thread))
+    const thread: Thread = new Thread(id, door, {
       ask: <T>(message: unknown) => this.ask<T>(thread, message),
       openOrClose: (open) => {
         this.openOrClose(thread, open)
@@ -264,6 +249,7 @@ export class Pool {
       this.seated.delete(id)
       if (thread.open) this.openOrClose(thread, false)
       if (thread.prepared) this.ready--
+      door.close(reason)
       if (this.closing) return
       this.restarts++
       this.options.onLost?.(reason)
@@ -295,11 +281,30 @@ export class Pool {
       this.options.onFree?.()
     }
     const { prepare } = this.options
-    if (prepare === undefined) return prepared()
+    if (prepare === undefined) prepared()
+    const task: DoorTask = { kind: 'door', port: port2 }
     // Not at once: Piscina counts the thread in after it has told of it.
     Promise.resolve()
-      .then(() => prepare(thread))
-      .then(prepared, () => this.endWhenItMay(thread, worker))
+      .then(() => this.ask(thread, task, [port2]))
+      .then(() => prepare?.(thread))
+      .then(
+        () => prepare && prepared(),
+        () => this.endWhenItMay(thread, worker),
+      )
+  }
+
+  private give(thread: Thread, message: unknown, ended: Ended): void {
+    this.running++
+    thread.busy++
+    if (thread.open) this.free--
+    thread.door.give(message, ended)
+  }
+
+  /** A batch of the thread ended. */
+  private left(thread: Thread): void {
+    thread.busy--
+    if (thread.open) this.free++
+    if (--this.running === 0) this.ranAll()
   }
 
   private endWhenItMay(thread: Thread, worker: Worker): void {
@@ -322,11 +327,11 @@ export class Pool {
     return least
   }
 
-  private async ask<T>(thread: Thread, message: unknown): Promise<T> {
+  private async ask<T>(thread: Thread, message: unknown, transferList: MessagePort[] = []): Promise<T> {
     if (thread.gone) throw new Error('the thread ended')
-    this.aim = thread
-    const answer = this.piscina.run(message) as Promise<T>
-    this.aim = null
+    this.asked = thread
+    const answer = this.piscina.run(message, { transferList }) as Promise<T>
+    this.asked = null
     return answer
   }
 
@@ -352,14 +357,13 @@ class Thread implements PoolThread {
   open = false
   /** It is in native code for too long. */
   stuck = false
-  /** What `run` was given, in the order in which it runs. */
-  readonly batches: unknown[] = []
   turns: () => number = () => 0
   /** Only where it may be ended. */
   end: (why: string) => void = () => undefined
 
   constructor(
     readonly id: number,
+    readonly door: Door,
     private readonly acts: ThreadActs,
   ) {}
 

@@ -108,10 +108,10 @@ export class Runner {
     const { pools, config } = this.options
     batch.pool = p
     this.copying[p]!++
-    pools[p]!.pool.runAlone(runTask(batch), config.shadowRunMs).then(
-      () => this.ran(p, batch),
-      (error: unknown) => this.lost(p, batch, error),
-    )
+    pools[p]!.pool.runAlone(runTask(batch), config.shadowRunMs, (error) => {
+      if (error === null) this.ran(p, batch)
+      else this.lost(p, batch, error)
+    })
   }
 
   private ran(p: number, batch: Batch): void {
@@ -125,7 +125,7 @@ export class Runner {
     ran(batch)
   }
 
-  private lost(p: number, batch: Batch, error: unknown): void {
+  private lost(p: number, batch: Batch, error: Error): void {
     const { freed, lost, draining } = this.options
     this.copying[p]!--
     // Else it is no fault of the version.
@@ -134,13 +134,12 @@ export class Runner {
     freed()
   }
 
-  private pause(batch: Batch, error: unknown): void {
+  private pause(batch: Batch, { message: why }: Error): void {
     const { clock, warn, versions } = this.options
     const { id } = batch.queue
     const { label } = versions.of(batch)
     const before = this.pauses.get(id)
     const ms = before === undefined ? pauseMs.first : Math.min(pauseMs.most, 2 * before.ms)
-    const why = error instanceof Error ? error.message : String(error)
     this.pauses.set(id, { label, ms, untilUs: clock.nowUs() + 1000 * ms, why })
     warn(`${label} ended a thread that ran copies for it (${why}); it gets none for ${ms / 1000} s`)
   }
