@@ -12,7 +12,7 @@ import {
   Versions,
   type Party,
   type Post,
-  type RoadPool,
+  roadPool,
   type Socket,
 } from '@millrace/server/in-process'
 import { parseRules } from '@millrace/rules'
@@ -48,9 +48,9 @@ export class World {
       memoryBytes: null,
     })
     const handler = createHandler(thread)
-    const run = (task: RunTask, ended: Ended): void => void handler(task).then(() => ended(null), ended)
-    const pool = { name: 'here', free: 2, run } as unknown as Pool
-    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
+    const run = (task: RunTask, _: number, ended: Ended): void => void handler(task).then(() => ended(null), ended)
+    const pool = { name: 'here', free: 2, run, hasRoom: () => false } as unknown as Pool
+    const pools = [roadPool(pool)]
     const versions = new Versions(arena, config, pools)
     const signatures: Record<string, unknown> = {}
     for (const [index, folder] of readRepository(repository).versions.entries()) {

@@ -1,8 +1,9 @@
 import { Arena, type Signature } from '@millrace/base'
 import { Header } from '@millrace/batch'
+import type { Ended } from '@millrace/pool'
 import { objectiveHash, parseRules } from '@millrace/rules'
 import { readConfig } from '@millrace/server'
-import { anybody, Road, Versions, type Caller, type RoadPool } from '@millrace/server/in-process'
+import { anybody, Road, roadPool, Versions, type Caller, type RoadPool } from '@millrace/server/in-process'
 import { encodeRequest } from '@millrace/wire'
 import type { RunTask } from '@millrace/worker'
 import { Chance } from './chance'
@@ -73,33 +74,38 @@ class SimulatedPool {
     return { idle: this.all.filter(({ open, busy }) => open && busy === 0).length }
   }
 
-  run(task: RunTask): Promise<void> {
-    const [least] = this.all.filter(({ open }) => open).sort((a, b) => a.busy - b.busy)
-    return this.take(least!, task)
+  /** There is one version, which has at most one batch that is not at a thread. */
+  hasRoom(): boolean {
+    return false
   }
 
-  async runAlone(task: RunTask): Promise<void> {
+  run(task: RunTask, _: number, ended: Ended): void {
+    const [least] = this.all.filter(({ open }) => open).sort((a, b) => a.busy - b.busy)
+    this.take(least!, task, () => ended(null))
+  }
+
+  runAlone(task: RunTask, _: number, ended: Ended): void {
     const idle = this.all.find(({ open, busy }) => open && busy === 0)!
     idle.open = false
     this.copies += this.words[(task.offset >>> 2) + Header.rows]!
-    await this.take(idle, task)
-    idle.open = true
+    this.take(idle, task, () => {
+      idle.open = true
+      ended(null)
+    })
   }
 
-  private take(thread: Thread, { offset }: RunTask): Promise<void> {
+  private take(thread: Thread, { offset }: RunTask, done: () => void): void {
     const { clock, words } = this
     const { runUs, rowUs } = this.device
     const header = offset >>> 2
     const took = runUs + rowUs * words[header + Header.rows]!
     thread.busy++
     thread.endUs = Math.max(clock.nowUs() + wakeUs, thread.endUs) + took
-    return new Promise((done) => {
-      clock.at(thread.endUs + wakeUs, () => {
-        thread.busy--
-        words[header + Header.refused] = 0
-        words[header + Header.runUs] = took
-        done()
-      })
+    clock.at(thread.endUs + wakeUs, () => {
+      thread.busy--
+      words[header + Header.refused] = 0
+      words[header + Header.runUs] = took
+      done()
     })
   }
 }
@@ -121,7 +127,7 @@ export async function answered(
   const arena = new Arena(64 * 2 ** 20, 4096)
   const config = readConfig({ MILLRACE_DECISION_KEY: 'k'.repeat(44) }, { repository: 'none' })
   const pool = new SimulatedPool(threads, device, clock, new Uint32Array(arena.memory))
-  const pools = [{ pool, interactive: [], bulk: [], shadow: [] }] as unknown as RoadPool[]
+  const pools = [roadPool(pool as unknown as RoadPool['pool'])]
   const versions = new Versions(arena, config, pools)
   for (const version of [1, 2]) {
     const folder = { name: 'm', version, path: '', workflowFile: null }

@@ -10,7 +10,7 @@ import {
   type Caller,
   type Party,
   type Principal,
-  type RoadPool,
+  roadPool,
 } from '@millrace/server/in-process'
 import type { RunTask } from '@millrace/worker'
 import { arena, signature } from './fixtures'
@@ -51,9 +51,10 @@ export class InProcessRoad {
     const pool = {
       name: 'none',
       free: 1,
-      run: (_: RunTask, ended: Ended) => void (this.done = () => ended(null)),
+      hasRoom: () => false,
+      run: (_: RunTask, __: number, ended: Ended) => void (this.done = () => ended(null)),
     } as unknown as Pool
-    const pools: RoadPool[] = [{ pool, interactive: [], bulk: [], shadow: [] }]
+    const pools = [roadPool(pool)]
     const versions = new Versions(arena, config, pools)
     const folder = { name: 'mlp-64', version: 1, path: '', workflowFile: null }
     const version = versions.add({ index: 0, folder, remark: null, doomed: null })

@@ -71,7 +71,12 @@ export class SimulatedLanePool {
     return [...this.seated]
   }
 
-  run(task: RunTask, ended: Ended): void {
+  /** Short batches wait for a thread like all others. */
+  hasRoom(): boolean {
+    return false
+  }
+
+  run(task: RunTask, _: number, ended: Ended): void {
     this.runs(task).then(() => ended(null), ended)
   }
 

@@ -48,6 +48,10 @@ export interface DeviceOptions {
   readonly timeoutMs: number
 }
 
+/** As a pool has them, not the same numbers. */
+const shortUsMax = 400
+const jobsMax = 4
+
 /** What is in a slab. */
 interface Contents {
   readonly rows: readonly Row[]
@@ -65,6 +69,8 @@ interface Row {
 /** A batch that a thread has. */
 interface Job {
   readonly task: RunTask
+  /** What it is expected to take. */
+  readonly us: number
   readonly version: DeviceVersion
   readonly layout: Layout
   /** Which taking of the arena its slab is of. */
@@ -121,13 +127,26 @@ export class SimulatedPool {
     return { threads: open.length, idle: open.filter(({ busy }) => busy === 0).length }
   }
 
-  run(task: RunTask, ended: Ended): void {
+  /** As a pool's threads have it for short batches. */
+  hasRoom(us: number): boolean {
+    return this.threads.some((thread) => this.takesShort(thread, us))
+  }
+
+  private takesShort({ open, busy, jobs }: Thread, us: number): boolean {
+    return open && busy < jobsMax && jobs.reduce((sum, job) => sum + job.us, us) <= shortUsMax
+  }
+
+  run(task: RunTask, us: number, ended: Ended): void {
     const open = this.threads.filter((thread) => thread.open)
-    if (this.free <= 0 || open.length === 0) throw new Violation(`pool ${this.name} has no room for a batch`)
-    const thread = open.reduce((least, one) => (one.busy < least.busy ? one : least))
-    const job = this.jobOf(task, 0, ended)
+    if (open.length === 0 || (this.free <= 0 && !this.hasRoom(us)))
+      throw new Violation(`pool ${this.name} has no room for a batch`)
+    const thread = open
+      .filter((one) => this.free > 0 || this.takesShort(one, us))
+      .reduce((least, one) => (one.busy < least.busy ? one : least))
+    if (thread.busy >= this.options.inFlight) this.world.tally.count('short batches at a thread that has its own')
+    const job = this.jobOf(task, us, 0, ended)
     this.surroundings.given(job.requests, job.began.length, task.version)
-    this.free--
+    if (thread.busy < this.options.inFlight) this.free--
     this.give(thread, job)
   }
 
@@ -138,7 +157,7 @@ export class SimulatedPool {
     const copying = this.threads.filter(({ jobs: [first] }) => first !== undefined && first.aloneMs > 0).length
     this.surroundings.givenCopies(this.open.idle, this.open.threads, copying)
     this.openOrClose(thread, false)
-    this.give(thread, this.jobOf(task, msMax, ended))
+    this.give(thread, this.jobOf(task, 0, msMax, ended))
   }
 
   private give(thread: Thread, job: Job): void {
@@ -198,7 +217,7 @@ export class SimulatedPool {
     })
   }
 
-  private jobOf(task: RunTask, aloneMs: number, ended: Ended): Job {
+  private jobOf(task: RunTask, us: number, aloneMs: number, ended: Ended): Job {
     const version = this.surroundings.versionOf(task.version)
     if (version === undefined) throw new Violation(`a batch for version ${task.version}, which is not loaded`)
     const taking = this.arena.takingOf(task.offset)
@@ -206,7 +225,7 @@ export class SimulatedPool {
     const layout = layoutSlab(version.signature, task.rowsMax)
     const began = this.read({ task, version, layout }).rows
     const requests = new Set(began.map(({ request }) => request))
-    return { task, version, layout, taking, requests, aloneMs, began, stop: () => undefined, ended }
+    return { task, us, version, layout, taking, requests, aloneMs, began, stop: () => undefined, ended }
   }
 
   private begin(thread: Thread): void {
@@ -278,13 +297,13 @@ export class SimulatedPool {
 
   private told(thread: Thread, { aloneMs }: Job): void {
     thread.busy--
-    if (thread.open) this.free++
+    if (thread.open && thread.busy < this.options.inFlight) this.free++
     if (aloneMs > 0 && this.threads.includes(thread)) this.openOrClose(thread, true)
   }
 
   private openOrClose(thread: Thread, open: boolean): void {
     thread.open = open
-    const free = this.options.inFlight - thread.busy
+    const free = Math.max(0, this.options.inFlight - thread.busy)
     this.free += open ? free : -free
   }
 

@@ -1,6 +1,6 @@
 import type { ColumnSpec, Signature } from '@millrace/base'
 import { explain, parseRules, type Rules, type RulesFile } from '@millrace/rules'
-import { isSmall, lostMost, type BatchQueue } from '@millrace/batch'
+import { isSmall, lostMost, type BatchQueue, type WaitingQueues } from '@millrace/batch'
 import { readConfig, type Config, type PoolConfig } from '@millrace/server'
 import {
   Road,
@@ -8,6 +8,7 @@ import {
   RulesFeed,
   Versions,
   type LaneVersion,
+  roadPool,
   type RoadPool,
   type Routed,
 } from '@millrace/server/in-process'
@@ -90,7 +91,7 @@ export class SimulatedLane {
       })
     })
     this.roadPools = this.pools.map((pool) => {
-      return { pool: pool as unknown as RoadPool['pool'], interactive: [], bulk: [], shadow: [] }
+      return roadPool(pool as unknown as RoadPool['pool'])
     })
     this.bulkTurns = this.pools.map(() => ({ isDue: false, lost: 0 }))
     this.versions = new Versions(this.arena, config, this.roadPools)
@@ -219,7 +220,7 @@ export class SimulatedLane {
   ready(): BatchQueue[] {
     const nowUs = this.world.clock.nowUs()
     return this.roadPools.flatMap(({ pool, interactive, bulk }) =>
-      pool.free > 0 ? [...interactive, ...bulk].filter((queue) => queue.oldestUs(nowUs) !== Infinity) : [],
+      pool.free > 0 ? [...interactive.waiting, ...bulk.waiting].filter((queue) => queue.oldestUs(nowUs) !== Infinity) : [],
     )
   }
 
@@ -238,7 +239,7 @@ export class SimulatedLane {
   private checkGiven(p: number, requests: ReadonlySet<Request>, rows: number, version: number): void {
     // The road goes by the time at which a turn of the event loop began.
     const nowUs = this.world.clock.nowUs() - turnUsMax
-    const waits = (queues: readonly BatchQueue[]): boolean => queues.some((queue) => queue.oldestUs(nowUs) !== Infinity)
+    const waits = ({ waiting }: WaitingQueues): boolean => waiting.some((queue) => queue.oldestUs(nowUs) !== Infinity)
     const { interactive, bulk } = this.roadPools[p]!
     const isBulk = [...requests].some(({ priority }) => priority === 'bulk')
     const turn = this.bulkTurns[p]!
@@ -253,7 +254,7 @@ export class SimulatedLane {
     const { rowsLimit, wait } = this.versions.get(version)!.served!.interactive
     turn.isDue = !isBulk && isSmall(rows, rowsLimit, wait.fixedUs, wait.rowUs)
     if (isBulk) turn.lost = 0
-    if (!turn.isDue || turn.lost === lostMost || !interactive.some(({ pressed }) => pressed)) return
+    if (!turn.isDue || turn.lost === lostMost || !interactive.pressed) return
     turn.isDue = false
     turn.lost++
     this.world.tally.count('turns of bulk lost to interactive requests that were refused or late')
@@ -262,12 +263,12 @@ export class SimulatedLane {
   /** A pool is given copies: nobody who waits could have the thread, and another one is left to them where there are several. */
   private checkCopies(p: number, idle: number, open: number, copying: number): void {
     const { interactive, bulk } = this.roadPools[p]!
-    const queues = [...interactive, ...bulk]
+    const queues = [...interactive.waiting, ...bulk.waiting]
     const { name } = this.pools[p]!
     const nowUs = this.world.clock.nowUs() - turnUsMax
     if (queues.some((queue) => queue.oldestUs(nowUs) !== Infinity))
       throw new Violation(`pool ${name} is given copies before requests that it could run`)
-    if (idle === 1 && queues.some(({ rowsWaiting }) => rowsWaiting > 0))
+    if (idle === 1 && queues.length > 0)
       throw new Violation(`the last idle thread of pool ${name} is given copies while requests wait`)
     if (open === 1 && copying > 0) throw new Violation(`every thread of pool ${name} is given copies`)
   }

@@ -109,7 +109,7 @@ export class Answers {
     let left = 0
     for (let r = 0; r < batch.requests; r++) {
       const call = batch.call[r]!
-      if (deadlineUs[call]! <= nowUs) batch.queue.pressed = true
+      if (deadlineUs[call]! <= nowUs) batch.queue.press()
       if (state[call] !== CallState.waiting || caller[call]!.closed) giveUp(batch, r)
       else if (deadlineUs[call]! > nowUs) left++
     }
@@ -191,7 +191,7 @@ export class Answers {
         const code = refused ? this.words[codesAt + r]! : Code.OK
         if (code !== Code.OK) this.fail(call, code as Code, this.messageOf(batch, r))
         else if (this.nowUs > this.calls.deadlineUs[call]!) {
-          batch.queue.pressed = true
+          batch.queue.press()
           this.expire(call)
         } else this.answer(call, version, batch, r)
       }

@@ -1,15 +1,19 @@
 import type { Clock } from '@millrace/base'
-import { BulkTurn, isSmall, longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
+import { BulkTurn, isSmall, WaitingQueues, type Batch, type BatchQueue } from '@millrace/batch'
 import type { Pool } from '@millrace/pool'
 import type { RunTask } from '@millrace/worker'
 
 /** A pool and the queues of the versions that are ready on it. */
 export interface RoadPool {
   readonly pool: Pool
-  interactive: readonly BatchQueue[]
-  bulk: readonly BatchQueue[]
+  readonly interactive: WaitingQueues
+  readonly bulk: WaitingQueues
   /** Copies, for threads that nobody else wants. */
-  shadow: readonly BatchQueue[]
+  readonly shadow: WaitingQueues
+}
+
+export function roadPool(pool: Pool): RoadPool {
+  return { pool, interactive: new WaitingQueues(), bulk: new WaitingQueues(), shadow: new WaitingQueues() }
 }
 
 /** What becomes of batches. */
@@ -44,46 +48,67 @@ export class Dispatcher {
     this.turns = pools.map(() => new BulkTurn())
   }
 
-  /** Interactive before bulk, but for its turn; among them the batch that has waited longest. */
   dispatch(nowUs: number): void {
     if (this.rowsWaiting === 0) return
     let mayLinger = false
     for (let p = 0; p < this.pools.length; p++) {
-      const { pool, interactive, bulk } = this.pools[p]!
-      while (pool.free > 0) {
-        const bulkTurn = this.turns[p]!.isDue ? next(bulk, nowUs) : null
-        const interactiveTurn = bulkTurn === null ? next(interactive, nowUs) : null
-        const queue = bulkTurn ?? interactiveTurn ?? next(bulk, nowUs)
-        if (queue === null) break
-        const batch = queue.take(nowUs)
-        this.rowsWaiting -= batch.rows
-        if (!this.owner.taken(batch)) continue
-        this.countTurn(p, batch, interactiveTurn !== null)
-        this.run(pool, p, batch)
-        if (interactiveTurn !== null) for (const one of interactive) one.pressed = false
-      }
+      const { pool } = this.pools[p]!
+      while (pool.free > 0 && this.runNext(p, nowUs));
       mayLinger ||= pool.free > 0
+      while (this.runShort(p, nowUs));
     }
     // A thread is free and rows wait: their workflow wants company for them (`batchWaitUs`).
     if (this.rowsWaiting > 0 && mayLinger) this.linger()
+  }
+
+  /** Interactive before bulk, but for its turn; among them the batch that has waited longest. False when nothing waits. */
+  private runNext(p: number, nowUs: number): boolean {
+    const { interactive, bulk } = this.pools[p]!
+    const bulkTurn = this.turns[p]!.isDue ? bulk.next(nowUs) : null
+    const interactiveTurn = bulkTurn === null ? interactive.next(nowUs) : null
+    const queue = bulkTurn ?? interactiveTurn ?? bulk.next(nowUs)
+    if (queue === null) return false
+    this.run(p, queue, interactiveTurn !== null, nowUs)
+    return true
+  }
+
+  /**
+   * Batches that cost a thread less than it costs to wake it go to its door as well, while all that is there is done soon: of
+   * hundreds of versions, several in one message. A version that has one under way gathers instead, or batches would be
+   * smaller for nothing. False when there is none.
+   */
+  private runShort(p: number, nowUs: number): boolean {
+    const { pool, interactive, bulk } = this.pools[p]!
+    if (interactive.waiting.length === 0 || (this.turns[p]!.isDue && bulk.waiting.length > 0)) return false
+    const queue = interactive.next(nowUs, hasNoneUnderWay)
+    if (queue === null || queue.nextUs === 0 || !pool.hasRoom(queue.nextUs)) return false
+    this.run(p, queue, true, nowUs)
+    return true
+  }
+
+  private run(p: number, queue: BatchQueue, isInteractive: boolean, nowUs: number): void {
+    const { pool, interactive } = this.pools[p]!
+    const { nextUs } = queue
+    const batch = queue.take(nowUs)
+    this.rowsWaiting -= batch.rows
+    if (!this.owner.taken(batch)) return
+    this.countTurn(p, batch, isInteractive)
+    batch.pool = p
+    batch.queue.wait.turn(batch.openedUs, batch.takenUs)
+    this.running.push(batch)
+    pool.run(runTask(batch), nextUs, (error) => {
+      this.running.splice(this.running.indexOf(batch), 1)
+      if (error === null) this.owner.ran(batch)
+      else this.owner.lost(batch, error)
+    })
+    if (isInteractive) interactive.pressed = false
   }
 
   private countTurn(p: number, { rows, queue }: Batch, isInteractive: boolean): void {
     const turn = this.turns[p]!
     if (!isInteractive) return turn.tookBulk()
     const small = isSmall(rows, queue.rowsLimit, queue.wait.fixedUs, queue.wait.rowUs)
-    turn.tookInteractive(small, isPressed(this.pools[p]!.interactive))
-  }
-
-  private run(pool: Pool, p: number, batch: Batch): void {
-    batch.pool = p
-    batch.queue.wait.turn(batch.openedUs, batch.takenUs)
-    this.running.push(batch)
-    pool.run(runTask(batch), (error) => {
-      this.running.splice(this.running.indexOf(batch), 1)
-      if (error === null) this.owner.ran(batch)
-      else this.owner.lost(batch, error)
-    })
+    turn.tookInteractive(small, this.pools[p]!.interactive.pressed)
   }
 
   private linger(): void {
@@ -96,14 +121,8 @@ export class Dispatcher {
   }
 }
 
-function next(queues: readonly BatchQueue[], nowUs: number): BatchQueue | null {
-  const q = longestWaiting(queues, nowUs)
-  return q < 0 ? null : queues[q]!
-}
-
-/** Requests of these were refused for their wait, or late, since a batch of them went last. */
-export function isPressed(queues: readonly BatchQueue[]): boolean {
-  return queues.some(({ pressed }) => pressed)
+function hasNoneUnderWay({ underWay }: BatchQueue): boolean {
+  return underWay === 0
 }
 
 /** What the thread that takes the batch is told. */

@@ -1,7 +1,7 @@
 // The server without sockets, threads and processes, for whoever measures or simulates it.
 export type { Caller } from './caller'
 export { Catalogue } from './catalogue'
-export type { RoadPool } from './dispatcher'
+export { roadPool, type RoadPool } from './dispatcher'
 export { RoadDoor } from './door'
 export { Doorkeeper } from './doorkeeper'
 export { Lane, type LaneOutside } from './lane'

@@ -5,7 +5,7 @@ import { parseRules, RulesError, type RulesFile } from '@millrace/rules'
 import { requestFromJson } from '@millrace/wire'
 import { openAllocator, type Allocator } from './allocator'
 import type { Config } from './config'
-import type { RoadPool } from './dispatcher'
+import { roadPool, type RoadPool } from './dispatcher'
 import { openDoorkeeper } from './doorkeeper'
 import { RoadDoor } from './door'
 import { explainRequest } from './explain'
@@ -123,7 +123,7 @@ export class Lane {
         freed: () => lane?.parts.road.dispatch(),
       })
       pools.push(pool)
-      roadPools.push({ pool: pool.pool, interactive: [], bulk: [], shadow: [] })
+      roadPools.push(roadPool(pool.pool))
     }
     try {
       await inTime(

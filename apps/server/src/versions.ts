@@ -121,9 +121,9 @@ export class Versions {
   private offer(): void {
     this.pools.forEach((pool, p) => {
       const served = this.all.flatMap(({ served }) => (served?.limits.some((limit) => limit.pool === p) ? served : []))
-      pool.interactive = served.map(({ interactive }) => interactive)
-      pool.bulk = served.map(({ bulk }) => bulk)
-      pool.shadow = served.map(({ shadow }) => shadow)
+      pool.interactive.serve(served.map(({ interactive }) => interactive))
+      pool.bulk.serve(served.map(({ bulk }) => bulk))
+      pool.shadow.serve(served.map(({ shadow }) => shadow))
     })
   }
 }

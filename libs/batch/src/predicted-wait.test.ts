@@ -1,5 +1,5 @@
 import { Arena, seededRandom, type Signature } from '@millrace/base'
-import { admit, BatchQueue, BulkTurn, isSmall, PredictedWait, type Batch } from './index'
+import { admit, BatchQueue, BulkTurn, isSmall, PredictedWait, type Batch, WaitingQueues } from './index'
 
 /*
  * The policy on servers that are made up: threads that hold two batches each, of which one runs. Time is a number, so a
@@ -61,6 +61,8 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
     endUs: Infinity,
   }))
   const turn = new BulkTurn()
+  const list = new WaitingQueues()
+  list.serve(queues.slice(0, 1))
   const capacity = (server.threads * server.rowsMax * 1e6) / server.runUs(server.rowsMax, 0.5)
   let nowUs = 1e9
   let late = 0
@@ -93,8 +95,8 @@ function simulate(server: Server, loads: readonly Load[], seed = 1): Outcome[] {
       const { fixedUs, rowUs } = queue.wait
       if (queue !== queues[0]) turn.tookBulk()
       else {
-        turn.tookInteractive(isSmall(batch.rows, queue.rowsLimit, fixedUs, rowUs), queue.pressed)
-        queue.pressed = false
+        turn.tookInteractive(isSmall(batch.rows, queue.rowsLimit, fixedUs, rowUs), list.pressed)
+        list.pressed = false
       }
       queue.wait.turn(batch.openedUs, nowUs)
       if (thread.held.push(batch) === 1) begin(thread, nowUs)

@@ -1,6 +1,6 @@
 import { Arena, type ColumnSpec, type Signature } from '@millrace/base'
 import fc from 'fast-check'
-import { admit, BatchQueue, Header, longestWaiting, type Batch, type QueueOptions } from './index'
+import { admit, BatchQueue, Header, WaitingQueues, type Batch, type QueueOptions } from './index'
 
 const column = (name: string, spec: Partial<ColumnSpec> = {}): ColumnSpec => ({
   name,
@@ -212,16 +212,42 @@ test('an open batch waits for more rows, a full or closed one does not', () => {
 test('the queue whose batch has waited longest is next', () => {
   const waits = fc.array(fc.option(fc.nat(20)), { maxLength: 12 })
   fc.assert(
-    fc.property(waits, (opened) => {
+    fc.property(waits, fc.boolean(), (opened, served) => {
       const arena = new Arena(2 ** 15, 64)
       const queues = opened.map((at) => {
         const queue = queueOf(arena)
-        if (at !== null) admit(queue.room(1, 0, at)!, 0, 1, 0, Infinity)
+        if (at !== null && served) admit(queue.room(1, 0, at)!, 0, 1, 0, Infinity)
         return queue
       })
-      const oldest = Math.min(...opened.map((at) => at ?? Infinity))
-      expect(longestWaiting(queues, 100)).toBe(oldest === Infinity ? -1 : opened.indexOf(oldest))
+      const lists = [new WaitingQueues(), new WaitingQueues()]
+      for (const list of lists) list.serve(queues)
+      if (!served) opened.forEach((at, q) => at !== null && admit(queues[q]!.room(1, 0, at)!, 0, 1, 0, Infinity))
+      const order = opened.flatMap((at) => at ?? []).sort((a, b) => a - b)
+      for (const at of order) {
+        const [queue, same] = lists.map((list) => list.next(100))
+        expect(lists[1]!.next(100, (one) => one !== queue)?.oldestUs(100) ?? Infinity).toBeGreaterThanOrEqual(at)
+        expect(same).toBe(queue)
+        expect(queue!.take(100).openedUs).toBe(at)
+        expect([queue!.rowsWaiting, queue!.underWay]).toEqual([0, 1])
+      }
+      for (const list of lists) expect([list.next(100), list.waiting]).toEqual([null, []])
     }),
     { seed: 1 },
   )
+})
+
+test('a list has what it serves, and what it does not serve any more leaves no trace', () => {
+  const arena = new Arena(2 ** 15, 64)
+  const [a, b] = [queueOf(arena), queueOf(arena)]
+  const list = new WaitingQueues()
+  list.serve([a])
+  for (const queue of [a, b]) admit(queue.room(1, 0, 1)!, 0, 1, 0, Infinity)
+  expect(list.waiting).toEqual([a])
+  list.serve([b])
+  expect(list.waiting).toEqual([b])
+  a.take(2)
+  a.press()
+  expect([list.waiting, list.pressed]).toEqual([[b], false])
+  b.press()
+  expect(list.pressed).toBe(true)
 })

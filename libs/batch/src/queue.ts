@@ -1,6 +1,7 @@
 import { assert, type Arena, type Signature } from '@millrace/base'
 import { deadlineMost, Header, layoutSlab, type Layout } from './layout'
 import { PredictedWait } from './predicted-wait'
+import type { WaitingQueues } from './waiting-queues'
 
 /** Rows of one workflow version that run together: a slab, and who is in it. Objects are reused; slabs go back to the arena. */
 export class Batch {
@@ -71,12 +72,12 @@ export class BatchQueue {
   /** Half of the heap is kept for ragged outputs, where there are any. */
   private readonly outputShift: number
   open: Batch | null = null
-  /** Somebody was refused because he would wait too long, or waited too long; whoever acts on it takes it back. */
-  pressed = false
   /** What its batches took. */
   readonly wait = new PredictedWait()
   /** Rows admitted and not yet taken by a worker. */
   rowsWaiting = 0
+  /** By pool that serves it. */
+  readonly servedBy: WaitingQueues[] = []
   /** Batches that have a slab: they gather, wait or run. */
   batches = 0
   private closed: Batch[] = []
@@ -164,7 +165,7 @@ export class BatchQueue {
     if (this.open === null && this.closedHead === this.closed.length) return 0
     const mayTakeUs = this.predictUs(rows, nowUs) + this.wait.slackUs(budgetUs)
     if (mayTakeUs <= budgetUs) return 0
-    this.pressed = true
+    this.press()
     return mayTakeUs
   }
 
@@ -208,6 +209,7 @@ export class BatchQueue {
     batch.takenUs = nowUs
     batch.rowBegin[batch.requests] = batch.rows
     this.rowsWaiting -= batch.rows
+    if (this.rowsWaiting === 0) for (const list of this.servedBy) list.leave(this)
     const header = batch.offset >>> 2
     this.words[header + Header.rows] = batch.rows
     this.words[header + Header.requests] = batch.requests
@@ -217,6 +219,22 @@ export class BatchQueue {
     this.words[header + Header.rowsFit] = 0
     this.words[header + Header.tooLarge] = 0
     return batch
+  }
+
+  /** Somebody was refused because he would wait too long, or waited too long. */
+  press(): void {
+    for (const list of this.servedBy) list.pressed = true
+  }
+
+  /** Batches that were taken and are not free yet. */
+  get underWay(): number {
+    return this.batches - (this.closed.length - this.closedHead) - (this.open === null ? 0 : 1)
+  }
+
+  /** What the batch that `take` gives will cost its thread, microseconds; 0 while nothing is known of that. */
+  get nextUs(): number {
+    const { rows } = this.closedHead < this.closed.length ? this.closed[this.closedHead]! : this.open!
+    return this.wait.fixedUs + this.wait.rowUs * rows
   }
 
   /** Gives an answered batch's slab back. */
@@ -244,6 +262,7 @@ export function admit(batch: Batch, call: number, rows: number, rowOfRequest: nu
   const requestOf = (batch.offset + queue.layout.requestOf) >>> 2
   for (let row = batch.rows; row < batch.rows + rows; row++) queue.words[requestOf + row] = request
   batch.rows += rows
+  if (queue.rowsWaiting === 0) for (const list of queue.servedBy) list.waiting.push(queue)
   queue.rowsWaiting += rows
   return request
 }
@@ -255,18 +274,4 @@ export function giveUp(batch: Batch, request: number): void {
 
 function deadlineAt({ offset, queue }: Batch, request: number): number {
   return ((offset + queue.layout.deadlines) >>> 2) + request
-}
-
-/** Which queue is served next: the one whose oldest batch has waited longest. -1 when none waits. A pure policy. */
-export function longestWaiting(queues: readonly BatchQueue[], nowUs: number): number {
-  let best = -1
-  let oldest = Infinity
-  for (let q = 0; q < queues.length; q++) {
-    const at = queues[q]!.oldestUs(nowUs)
-    if (at < oldest) {
-      oldest = at
-      best = q
-    }
-  }
-  return best
 }

@@ -26,7 +26,7 @@ function poolOf(options: Partial<PoolOptions> = {}): Pool {
 
 /** Runs one batch. */
 function run(pool: Pool, message: unknown): Promise<void> {
-  return new Promise((resolve, reject) => pool.run(message, (error) => (error === null ? resolve() : reject(error))))
+  return new Promise((resolve, reject) => pool.run(message, 0, (error) => (error === null ? resolve() : reject(error))))
 }
 
 /** Asks the pool's first thread. */

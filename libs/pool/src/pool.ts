@@ -2,7 +2,7 @@ import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threa
 import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
 import { assert, shareThreadMemory } from '@millrace/base'
-import { Door, type DoorTask, type Ended } from './door'
+import { Door, shortMost, shortUsMax, type DoorTask, type Ended } from './door'
 import { leaveSeat, type Seats } from './seats'
 import { mayEnd, turnsOf } from './thread-work'
 import { Watchdog } from './watchdog'
@@ -137,12 +137,20 @@ export class Pool {
 
   /**
    * Runs one batch on the least busy thread. `ended` is told an error when its run rejects, and when the thread dies; the
-   * pool then replaces it.
+   * pool then replaces it. Called while `free` is positive, or while there is room for it.
    *
    * @param message plain data
+   * @param us what it is expected to take, microseconds; 0: nobody knows
    */
-  run(message: unknown, ended: Ended): void {
-    this.give(this.leastBusy(), message, ended)
+  run(message: unknown, us: number, ended: Ended): void {
+    this.give(this.leastBusy(), message, us, ended)
+  }
+
+  /** A thread could have a batch of so many microseconds beside what it has, and still be done with all of it soon. */
+  hasRoom(us: number): boolean {
+    for (const { open, door } of this.seated.values())
+      if (open && door.given.length < shortMost && door.dueUs + us <= shortUsMax) return true
+    return false
   }
 
   /** Threads that are given batches, and those of them that have none. */
@@ -173,7 +181,7 @@ export class Pool {
       else timer = setTimeout(end, endAgainMs)
     }
     let timer = setTimeout(end, msMax)
-    this.give(thread, message, (error) => {
+    this.give(thread, message, 0, (error) => {
       clearTimeout(timer)
       if (!thread.gone) this.openOrClose(thread, true)
       ended(late && error !== null ? new Error(`it took longer than ${msMax} ms`, { cause: error }) : error)
@@ -293,17 +301,17 @@ export class Pool {
       )
   }
 
-  private give(thread: Thread, message: unknown, ended: Ended): void {
+  private give(thread: Thread, message: unknown, us: number, ended: Ended): void {
     this.running++
     thread.busy++
-    if (thread.open) this.free--
-    thread.door.give(message, ended)
+    if (thread.open && thread.busy <= this.options.batchesPerThread) this.free--
+    thread.door.give(message, us, ended)
   }
 
   /** A batch of the thread ended. */
   private left(thread: Thread): void {
     thread.busy--
-    if (thread.open) this.free++
+    if (thread.open && thread.busy < this.options.batchesPerThread) this.free++
     if (--this.running === 0) this.ranAll()
   }
 
@@ -319,10 +327,18 @@ export class Pool {
     else setTimeout(() => this.giveUp(thread, why), endAgainMs).unref()
   }
 
+  /** It has a place where the other has none, or is done sooner as far as anybody knows, or has fewer batches. */
+  private isLess(a: Thread, b: Thread): boolean {
+    const { batchesPerThread } = this.options
+    const [full, otherFull] = [a.busy >= batchesPerThread, b.busy >= batchesPerThread]
+    if (full !== otherFull) return otherFull
+    return a.door.dueUs === b.door.dueUs ? a.busy < b.busy : a.door.dueUs < b.door.dueUs
+  }
+
   private leastBusy(): Thread {
     let least: Thread | null = null
     for (const thread of this.seated.values())
-      if (thread.open && (least === null || thread.busy < least.busy)) least = thread
+      if (thread.open && (least === null || this.isLess(thread, least))) least = thread
     assert(least !== null, 'run is called while a thread is free')
     return least
   }
@@ -337,7 +353,7 @@ export class Pool {
 
   private openOrClose(thread: Thread, open: boolean): void {
     thread.open = open
-    const free = this.options.batchesPerThread - thread.busy
+    const free = Math.max(0, this.options.batchesPerThread - thread.busy)
     this.free += open ? free : -free
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '@millrace/base'
-import { Header, longestWaiting, type Batch, type BatchQueue } from '@millrace/batch'
+import { Header, type Batch, type BatchQueue } from '@millrace/batch'
 import type { Config } from '../config'
 import { runTask, type RoadPool } from '../dispatcher'
 import type { Versions } from '../versions'
@@ -84,13 +84,13 @@ export class Runner {
     if (draining()) return
     for (let p = 0; p < pools.length && this.rowsWaiting > 0; p++) {
       const { pool, shadow } = pools[p]!
-      if (shadow.length === 0 || nowUs < this.restsUntilUs[p]!) continue
+      if (shadow.waiting.length === 0 || nowUs < this.restsUntilUs[p]!) continue
       for (;;) {
         const { idle } = pool.open
         if (!mayCopy({ idle, copying: this.copying[p]!, wanted: isWanted(pools[p]!) })) break
-        const q = longestWaiting(shadow, nowUs)
-        if (q < 0) break
-        this.run(p, this.take(shadow[q]!, nowUs))
+        const queue = shadow.next(nowUs)
+        if (queue === null) break
+        this.run(p, this.take(queue, nowUs))
       }
     }
   }
@@ -147,7 +147,5 @@ export class Runner {
 
 /** Rows of requests wait that the pool could run. */
 function isWanted({ interactive, bulk }: RoadPool): boolean {
-  for (const queue of interactive) if (queue.rowsWaiting > 0) return true
-  for (const queue of bulk) if (queue.rowsWaiting > 0) return true
-  return false
+  return interactive.waiting.length + bulk.waiting.length > 0
 }
