@@ -3,15 +3,7 @@ import { inlineExports, systemClock } from '@millrace/base'
 import type { Ended, Pool } from '@millrace/pool'
 import { readConfig } from '@millrace/server'
 import type { Rules } from '@millrace/rules'
-import {
-  anybody,
-  Road,
-  Versions,
-  type Caller,
-  type Party,
-  type Principal,
-  roadPool,
-} from '@millrace/server/in-process'
+import { anybody, Road, Versions, type Caller, type Party, type Principal, roadPool } from '@millrace/server/in-process'
 import type { RunTask } from '@millrace/worker'
 import { arena, signature } from './fixtures'
 

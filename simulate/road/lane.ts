@@ -220,7 +220,9 @@ export class SimulatedLane {
   ready(): BatchQueue[] {
     const nowUs = this.world.clock.nowUs()
     return this.roadPools.flatMap(({ pool, interactive, bulk }) =>
-      pool.free > 0 ? [...interactive.waiting, ...bulk.waiting].filter((queue) => queue.oldestUs(nowUs) !== Infinity) : [],
+      pool.free > 0
+        ? [...interactive.waiting, ...bulk.waiting].filter((queue) => queue.oldestUs(nowUs) !== Infinity)
+        : [],
     )
   }
 

@@ -55,8 +55,8 @@ export class Dispatcher {
       const { pool } = this.pools[p]!
       while (pool.free > 0 && this.runNext(p, nowUs));
       mayLinger ||= pool.free > 0
-      while (this.runShort(p, nowUs));
     }
+    for (let p = 0; p < this.pools.length; p++) while (this.runShort(p, nowUs));
     // A thread is free and rows wait: their workflow wants company for them (`batchWaitUs`).
     if (this.rowsWaiting > 0 && mayLinger) this.linger()
   }
@@ -73,13 +73,13 @@ export class Dispatcher {
   }
 
   /**
-   * Batches that cost a thread less than it costs to wake it go to its door as well, while all that is there is done soon: of
-   * hundreds of versions, several in one message. A version that has one under way gathers instead, or batches would be
+   * Short batches go to a thread's door beside what it has, while all of it is done soon: of hundreds of versions, several in
+   * one message. A version that has one under way gathers instead, or batches would be
    * smaller for nothing. False when there is none.
    */
   private runShort(p: number, nowUs: number): boolean {
     const { pool, interactive, bulk } = this.pools[p]!
-    if (interactive.waiting.length === 0 || (this.turns[p]!.isDue && bulk.waiting.length > 0)) return false
+    if (interactive.waiting.length === 0 || (this.turns[p]!.isDue && bulk.next(nowUs) !== null)) return false
     const queue = interactive.next(nowUs, hasNoneUnderWay)
     if (queue === null || queue.nextUs === 0 || !pool.hasRoom(queue.nextUs)) return false
     this.run(p, queue, true, nowUs)

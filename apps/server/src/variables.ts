@@ -214,7 +214,14 @@ export const variables: readonly Variable[] = [
     description: 'Threads in each lane; by default as many as there are CPUs for, 1 for a GPU.',
   },
   number('MILLRACE_POOL_<NAME>_ENGINE_THREADS', 1, 'CPUs', 'CPUs that the engine of one thread uses.', 1, 1024),
-  number('MILLRACE_POOL_<NAME>_IN_FLIGHT', 2, 'batches', 'Batches that one thread holds at once.', 1, 64),
+  number(
+    'MILLRACE_POOL_<NAME>_IN_FLIGHT',
+    2,
+    'batches',
+    'Batches that one thread holds at once, but for short ones.',
+    1,
+    64,
+  ),
   {
     name: 'MILLRACE_POOL_<NAME>_ENGINES',
     kind: 'list',

@@ -1,3 +1,4 @@
+import { assert } from '@millrace/base'
 import type { BatchQueue } from './queue'
 
 /**
@@ -24,8 +25,10 @@ export class WaitingQueues {
 
   /** Of a queue in which nothing waits any more. */
   leave(queue: BatchQueue): void {
+    const at = this.waiting.indexOf(queue)
+    assert(at >= 0, 'a queue with rows is in its lists')
     const last = this.waiting.pop()!
-    if (last !== queue) this.waiting[this.waiting.indexOf(queue)] = last
+    if (last !== queue) this.waiting[at] = last
   }
 
   /** The queue whose oldest batch has waited longest, of those that `may`; null when none waits. A pure policy. */

@@ -110,6 +110,55 @@ test('a batch that fails says so and keeps its thread, and what is there beside 
   expect([pool.free, pool.restarts]).toEqual([4, 0])
 })
 
+test('short batches have room beside what a thread has, while all of it is done soon', async () => {
+  const pool = poolOf({ batchesPerThread: 1 })
+  const hold = new Hold()
+  const given = (us: number): Promise<void> =>
+    new Promise((resolve) => pool.run({ task: 'hold', flags: hold.flags, arrived: 0, release: 1 }, us, () => resolve()))
+  expect([pool.hasRoom(200), pool.hasRoom(1000)]).toEqual([true, false])
+  const held = [given(100)]
+  if (pool.hasRoom(100)) held.push(given(100))
+  expect([pool.free, pool.hasRoom(200)]).toEqual([0, false])
+  // One that hangs attracts no others.
+  while (pool.hasRoom(1)) await new Promise((resolve) => setImmediate(resolve))
+  await hold.arrived(held.length)
+  hold.release()
+  await Promise.all(held)
+  expect([pool.free, pool.hasRoom(200)]).toEqual([1, true])
+})
+
+test('beside a batch that nobody knows there is no room', async () => {
+  const pool = poolOf()
+  const hold = new Hold()
+  const held = hold.run(pool)
+  expect(pool.hasRoom(1)).toBe(false)
+  hold.release()
+  await held
+})
+
+test('so many short batches at most, however short', async () => {
+  const pool = poolOf()
+  let given = 0
+  const ended: Promise<void>[] = []
+  const one = (): Promise<void> => new Promise((resolve) => pool.run({ task: 'echo' }, 0.001, () => resolve()))
+  for (; pool.free > 0 || pool.hasRoom(0.001); given++) ended.push(one())
+  expect(given).toBeLessThanOrEqual(16)
+  await Promise.all(ended)
+  expect([pool.free, pool.hasRoom(200)]).toEqual([1, true])
+})
+
+test('what ran is told, whatever came together with it and still runs', async () => {
+  const pool = poolOf({ batchesPerThread: 2 })
+  const hold = new Hold()
+  const short = (message: object): Promise<void> => new Promise((resolve) => pool.run(message, 10, () => resolve()))
+  const first = short({ task: 'echo' })
+  const held = short({ task: 'hold', flags: hold.flags, arrived: 0, release: 1 })
+  await first
+  expect(pool.free).toBe(1)
+  hold.release()
+  await held
+})
+
 test('batches end in whatever order their thread ends them', async () => {
   const pool = poolOf({ batchesPerThread: 3 })
   const ended: string[] = []

@@ -2,7 +2,7 @@ import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threa
 import { setTimeout as delay } from 'node:timers/promises'
 import { Piscina } from 'piscina'
 import { assert, shareThreadMemory } from '@millrace/base'
-import { Door, shortMost, shortUsMax, type DoorTask, type Ended } from './door'
+import { Door, type DoorTask, type Ended } from './door'
 import { leaveSeat, type Seats } from './seats'
 import { mayEnd, turnsOf } from './thread-work'
 import { Watchdog } from './watchdog'
@@ -14,7 +14,10 @@ export interface PoolOptions {
   /** Plain data that each thread starts with; shared memory is shared, all else is copied. */
   readonly workerData: unknown
   readonly threads: number
-  /** Batches that one thread may hold: one runs, the others wait at its door so that it never idles between two. */
+  /**
+   * Batches that one thread may hold, but for short ones: one runs, the others wait at its door so that it never idles between
+   * two.
+   */
   readonly batchesPerThread: number
   /** Those that the threads take; a thread that ends leaves its own. */
   readonly seats?: Seats
@@ -64,7 +67,7 @@ const endAgainMs = 10
 
 /**
  * The threads of one kind of device. Piscina starts and replaces them, and carries what they are asked; batches have a
- * door of their own (door.ts). `run` is only called while `free` is positive: waiting is the batch room's business.
+ * door of their own (door.ts). `run` is only called while there is a place or room: waiting is the batch room's business.
  */
 export class Pool {
   readonly name: string
@@ -136,21 +139,21 @@ export class Pool {
   }
 
   /**
-   * Runs one batch on the least busy thread. `ended` is told an error when its run rejects, and when the thread dies; the
+   * Runs one batch on the thread that is next. `ended` is told an error when its run rejects, and when the thread dies; the
    * pool then replaces it. Called while `free` is positive, or while there is room for it.
    *
    * @param message plain data
    * @param us what it is expected to take, microseconds; 0: nobody knows
    */
   run(message: unknown, us: number, ended: Ended): void {
-    this.give(this.leastBusy(), message, us, ended)
+    const thread = this.soonest()
+    assert(thread !== null, 'run is called while a thread has a place or room')
+    this.give(thread, message, us, ended)
   }
 
-  /** A thread could have a batch of so many microseconds beside what it has, and still be done with all of it soon. */
+  /** The thread that is next could have a batch of so many microseconds beside what it has, and be done with all of it soon. */
   hasRoom(us: number): boolean {
-    for (const { open, door } of this.seated.values())
-      if (open && door.given.length < shortMost && door.dueUs + us <= shortUsMax) return true
-    return false
+    return this.soonest()?.door.takesShort(us) ?? false
   }
 
   /** Threads that are given batches, and those of them that have none. */
@@ -221,7 +224,8 @@ export class Pool {
     const { over, again } = this.watchdog!.look(this.seated.values(), performance.now())
     for (const thread of over) {
       const ended = this.mayEnd(thread)
-      this.options.onTimeout?.(thread.door.given[0]?.message, ended)
+      // A batch is two turns; it may have told of none of those that it ran.
+      this.options.onTimeout?.(thread.door.messageAfter(thread.turns() >>> 1), ended)
       if (ended) thread.end(`a batch ran longer than ${this.options.batchTimeoutMs} ms`)
       else if (thread.open) {
         thread.stuck = true
@@ -265,6 +269,7 @@ export class Pool {
     let reason = new Error('the thread exited')
     thread.end = (why) => {
       reason = new Error(why)
+      if (thread.open) this.openOrClose(thread, false)
       void worker.terminate()
     }
     if (this.options.seats !== undefined) {
@@ -296,7 +301,9 @@ export class Pool {
       .then(() => this.ask(thread, task, [port2]))
       .then(() => prepare?.(thread))
       .then(
-        () => prepare && prepared(),
+        () => {
+          if (prepare !== undefined) prepared()
+        },
         () => this.endWhenItMay(thread, worker),
       )
   }
@@ -327,20 +334,18 @@ export class Pool {
     else setTimeout(() => this.giveUp(thread, why), endAgainMs).unref()
   }
 
-  /** It has a place where the other has none, or is done sooner as far as anybody knows, or has fewer batches. */
-  private isLess(a: Thread, b: Thread): boolean {
-    const { batchesPerThread } = this.options
-    const [full, otherFull] = [a.busy >= batchesPerThread, b.busy >= batchesPerThread]
-    if (full !== otherFull) return otherFull
-    return a.door.dueUs === b.door.dueUs ? a.busy < b.busy : a.door.dueUs < b.door.dueUs
+  /** The thread that is next: one that has a place, then who is done first as far as anybody knows, or has fewer batches. */
+  private soonest(): Thread | null {
+    let soonest: Thread | null = null
+    for (const thread of this.seated.values())
+      if (thread.open && (soonest === null || this.order(thread, soonest) < 0)) soonest = thread
+    return soonest
   }
 
-  private leastBusy(): Thread {
-    let least: Thread | null = null
-    for (const thread of this.seated.values())
-      if (thread.open && (least === null || this.isLess(thread, least))) least = thread
-    assert(least !== null, 'run is called while a thread is free')
-    return least
+  private order(a: Thread, b: Thread): number {
+    const { batchesPerThread } = this.options
+    const full = Number(a.busy >= batchesPerThread) - Number(b.busy >= batchesPerThread)
+    return full || a.door.dueUs - b.door.dueUs || a.busy - b.busy
   }
 
   private async ask<T>(thread: Thread, message: unknown, transferList: MessagePort[] = []): Promise<T> {
