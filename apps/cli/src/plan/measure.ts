@@ -6,6 +6,7 @@ import { engines as engineKinds } from '@millrace/engine'
 import { deviceOfLane, formatDevice, parseDevice, readTopology } from '@millrace/pool'
 import {
   checkProfile,
+  measuredService,
   type EngineCurve,
   type Profile,
   type ProfiledObjective,
@@ -186,7 +187,11 @@ async function sharedCosts(server: Server, one: Measurable, effort: Effort): Pro
   const aloneUs = positive(alone.frontUs - requestUs)
   const apartUs = positive(apart.frontUs - requestUs)
   const batchUs = Math.min(aloneUs, positive(aloneUs - apartUs) / (1 - 1 / apart.requestsPerBatch))
-  const serviceUs = Math.min(...Object.values(one.engines).map(({ service }) => service[0]!.mean_us))
+  // Of as many rows as the batches had, on the engine that is the quickest.
+  const rows = Math.max(1, Math.round(apart.rowsPerBatch))
+  const serviceUs = Math.min(
+    ...Object.values(one.engines).map(({ service }) => measuredService(service, one.rowsMax).mean(rows)),
+  )
   return {
     readUs: {
       websocket: rounded(aloneUs - batchUs),
