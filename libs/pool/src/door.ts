@@ -2,16 +2,16 @@ import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 
 /*
  * How batches get to a thread and back: a message port of their own, beside Piscina's tasks. A batch's answer is in its
- * slab, so that nothing comes back but its number. What is given within one step of the event loop leaves as one message,
- * and so do the numbers of what ended: waking a thread costs more than what it is told.
+ * slab, so that nothing comes back but its number. What is given within one step of the event loop leaves as one message:
+ * waking a thread costs more than what it is told.
  */
 
 /**
  * Batches that a thread has done within so many microseconds, and at most so many of them, are told of together. Waking
  * a thread costs some 20 us on either side, and answers that leave together share their writes.
  */
-export const shortUsMax = 250
-export const shortMost = 16
+const shortUsMax = 250
+const shortMost = 16
 
 /** What a thread is asked once, before its first batch: from here on batches come through `port`. */
 export interface DoorTask {
@@ -56,7 +56,7 @@ export class Door {
   private readonly unsent: Numbered[] = []
   private unsentUs = 0
   private last = 0
-  /** When the first of them became that, milliseconds. */
+  /** When what is first in `given` became that, milliseconds. */
   private firstMs = 0
 
   /** @param left called for each batch that ended, before whoever gave it is told */
