@@ -34,7 +34,9 @@ export class World {
 
   static async open(): Promise<World> {
     const repository = join(__dirname, '../repository')
-    const config = readConfig({ MILLRACE_DECISION_KEY: 'k'.repeat(44) }, { repository })
+    // Decisions that requests bear hold for as long as anybody tries them.
+    const env = { MILLRACE_DECISION_KEY: 'k'.repeat(44), MILLRACE_DECISION_SECONDS: '86400' }
+    const config = readConfig(env, { repository })
     const arena = new Arena(arenaBytes, 4096)
     const thread = Thread.start({
       memory: arena.memory,

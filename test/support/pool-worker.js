@@ -31,7 +31,7 @@ async function act({ task, value, flags, arrived, release }) {
       })
       return new Promise(() => undefined)
     case 'exit':
-      process.exit(value)
+      return process.exit(value)
     // When what it did is told.
     case 'exit after':
       setImmediate(() => process.exit(value))
