@@ -46,7 +46,7 @@ void new Command('npm run simulate --')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .action(async (what: string, options: Options, command: Command) => {
     if (what === 'mutants') return await huntAll(Math.min(options.seeds, huntedMax))
-    if (what === 'shadows') return await tellShadows()
+    if (what === 'shadows') return tellShadows()
     const simulation = simulations[what]
     if (simulation === undefined) command.error(`there is no simulation '${what}'`)
     else await simulate(what, simulation, options)
@@ -76,13 +76,13 @@ async function simulate(what: string, simulation: Simulation, { seed, from, seed
 }
 
 /** Says what requests notice of a shadow, on so many threads. */
-async function tellShadows(): Promise<void> {
+function tellShadows(): void {
   for (const device of devices) {
     const { runUs, rowUs, rowsMax, seconds } = device
     console.log(`${runUs} us a batch and ${rowUs} a row, up to ${rowsMax} rows`)
     for (const threads of device.threads) {
-      const without = await answered(device, threads, false, 1, seconds)
-      const shadowed = await answered(device, threads, true, 1, seconds)
+      const without = answered(device, threads, false, 1, seconds)
+      const shadowed = answered(device, threads, true, 1, seconds)
       const ratio = (shadowed.p99 / without.p99).toFixed(3)
       const copied = (100 * shadowed.copied).toFixed(1)
       console.log(

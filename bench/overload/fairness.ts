@@ -146,7 +146,7 @@ function fairnessTable({ quietPerSecond, alikePerSecond, noisyPerSecond, rounds 
   return table([
     ['tenants', 'due/s', 'good/s', 'refused/s', 'p50 us', 'p99 us', 'server CPUs', 'generator'],
     row(
-      `${quietTenants}`,
+      `${quietTenants} beside one alike`,
       quietPerSecond,
       all(({ alike }) => alike.quiet),
     ),
@@ -156,7 +156,7 @@ function fairnessTable({ quietPerSecond, alikePerSecond, noisyPerSecond, rounds 
       all(({ alike }) => alike.tenth),
     ),
     row(
-      `${quietTenants}`,
+      `${quietTenants} beside one who asks for too much`,
       quietPerSecond,
       all(({ noisy }) => noisy.quiet),
     ),

@@ -74,8 +74,8 @@ export class Dispatcher {
 
   /**
    * Short batches go to a thread's door beside what it has, while all of it is done soon: of hundreds of versions, several in
-   * one message. A version that has one under way gathers instead, or batches would be
-   * smaller for nothing. False when there is none.
+   * one message. A version that has one under way gathers instead, or batches would be smaller for nothing. False when there
+   * is none.
    */
   private runShort(p: number, nowUs: number): boolean {
     const { pool, interactive, bulk } = this.pools[p]!

@@ -156,11 +156,11 @@ export function openDoor({ port }: DoorTask, run: (message: unknown) => Promise<
     untold.length = 0
   }
   port.on('message', ({ batches, short }: Group) => {
-    let left = batches.length
+    let running = batches.length
     const ended = (one: Told): void => {
       untold.push(one)
       // At once, not in a promise: the next batch may begin before that, and not come back for long.
-      if (--left === 0 || !short) return tell()
+      if (--running === 0 || !short) return tell()
       if (!telling) setImmediate(tell)
       telling = true
     }
