@@ -30,6 +30,7 @@ export class InProcessRoad {
     this.caller = {
       party,
       closed: false,
+      leaving: -1,
       reply: (message, _item, code) => {
         assert(code === 0)
         this.replies += message.length > 0 ? 1 : 0
@@ -80,7 +81,13 @@ export class InProcessRoad {
   resolve(message: Uint8Array<ArrayBuffer>): Uint8Array {
     let reply!: Uint8Array
     const { party } = this
-    const caller: Caller = { party, closed: false, reply: (one) => void (reply = one), cork: (send) => send() }
+    const caller: Caller = {
+      party,
+      closed: false,
+      leaving: -1,
+      reply: (one) => void (reply = one),
+      cork: (send) => send(),
+    }
     this.road.serve(caller, 0, message.buffer, 0, message.length, true)
     return reply
   }

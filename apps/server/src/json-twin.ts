@@ -72,6 +72,8 @@ function refusalJson(refusal: Refusal, value: unknown): Record<string, unknown> 
 
 /** In front of a caller that reads JSON. */
 class JsonCaller implements Caller {
+  leaving = -1
+
   constructor(
     private readonly parent: Caller,
     private readonly answer: AnswerJson,

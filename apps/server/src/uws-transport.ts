@@ -279,19 +279,20 @@ class UwsResponse implements Responder, Holding {
   respond(status: string, contentType: string, body: string | Uint8Array): void {
     if (this.closed) return
     this.closed = true
-    const write = (): void => {
-      if (status !== '200 OK') this.res.writeStatus(status)
-      if (contentType !== '') this.res.writeHeader('content-type', contentType)
-      if (status.startsWith('401')) this.res.writeHeader('www-authenticate', 'Bearer')
-      if (this.cors !== null) for (const name in this.cors) this.res.writeHeader(name, this.cors[name]!)
-      const last = this.closing || this.way.leaving
-      // The library closes the connection without having said so.
-      if (last) this.res.writeHeader('connection', 'close')
-      if (body.length <= largeBytes || this.closing) this.res.end(body, last)
-      else this.sendLarge(Buffer.from(body as Uint8Array))
-    }
-    if (this.corked) write()
-    else this.res.cork(write)
+    if (this.corked) this.write(status, contentType, body)
+    else this.res.cork(() => this.write(status, contentType, body))
+  }
+
+  private write(status: string, contentType: string, body: string | Uint8Array): void {
+    if (status !== '200 OK') this.res.writeStatus(status)
+    if (contentType !== '') this.res.writeHeader('content-type', contentType)
+    if (status.startsWith('401')) this.res.writeHeader('www-authenticate', 'Bearer')
+    if (this.cors !== null) for (const name in this.cors) this.res.writeHeader(name, this.cors[name]!)
+    const last = this.closing || this.way.leaving
+    // The library closes the connection without having said so.
+    if (last) this.res.writeHeader('connection', 'close')
+    if (body.length <= largeBytes || this.closing) this.res.end(body, last)
+    else this.sendLarge(Buffer.from(body as Uint8Array))
   }
 
   cork(send: () => void): void {
@@ -369,6 +370,7 @@ interface Upgraded {
 const Sent = { gone: 1, dropped: 2 } as const
 
 class UwsSocket implements Socket, Party, Holding {
+  leaving = -1
   /** It answered that the server goes away. */
   told = false
   inFlight = 0
