@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
-import type { Run } from './load/measure'
+import type { Run } from '@millrace/load'
 import { barsSvg, plotSvg } from './plot'
 import type { Result } from './suite'
 

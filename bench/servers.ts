@@ -1,8 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
+import { cutCpus, type Target, toServer } from '@millrace/load'
 import type { LaneSnapshot } from '@millrace/server'
-import { cutCpus, toServer } from './apart'
-import type { Target } from './load/measure'
 
 /** A server in a process of its own. */
 export interface ServerProcess extends Target {

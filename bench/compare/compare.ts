@@ -1,4 +1,4 @@
-import { measure, type Run } from '../load/measure'
+import { measure, type Run } from '@millrace/load'
 import { figure, median, table } from '../report'
 import { loadOf, scenarios } from '../road/scenarios'
 import { startMillrace, startProcess } from '../servers'

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { engineFor } from '@millrace/engine'
-import { measure, type Run } from '../load/measure'
+import { measure, type Run } from '@millrace/load'
 import { median, spread, table } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'

@@ -3,10 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { codeNames, pace, seededRandom } from '@millrace/base'
 import { encodeRequest } from '@millrace/wire'
 import { build, type Histogram } from 'hdr-histogram-js'
-import { Connection } from '../load/connection'
-import { webSocketFrames } from '../load/frames'
-import { readFrame } from '../load/replies'
-import { scheduleOf } from '../load/schedule'
+import { Connection, readFrame, scheduleOf, webSocketFrames } from '@millrace/load'
 import { mlpRequest } from '../workloads/mlp'
 
 /** So many requests a second, for so long. */

@@ -1,7 +1,6 @@
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
-import { cpuUs } from '../cpu'
-import { measure } from '../load/measure'
+import { cpuUs, measure } from '@millrace/load'
 import type { Plot } from '../plot'
 import { figure, table } from '../report'
 import { startMillrace, type ServerProcess } from '../servers'

@@ -1,6 +1,6 @@
 import { cpus } from 'node:os'
+import type { Apart } from '@millrace/load'
 import { checkQuestion, laneOf, simulate, type LaneModel, type Neighbours, type Profile } from '@millrace/plan'
-import type { Apart } from '../apart'
 import type { Setup } from './setups'
 
 /** Of a lane under one load, measured or predicted. */

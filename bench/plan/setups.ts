@@ -1,4 +1,4 @@
-import type { Transport } from '../load/frames'
+import type { Transport } from '@millrace/load'
 import { demoOf, ranking } from '../workloads/demo'
 import { mlp } from '../workloads/mlp'
 import { mlpTfjs } from '../workloads/mlp-tfjs'

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import type { Profiler } from 'node:inspector'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { measure } from '../load/measure'
+import { measure } from '@millrace/load'
 import type { Bars } from '../plot'
 import { figure, table } from '../report'
 import { loadOf, type Scenario } from '../road/scenarios'

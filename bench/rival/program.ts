@@ -3,8 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { treeOf } from '../cpu'
-import type { PostTarget } from '../load/frames'
+import { type PostTarget, treeOf } from '@millrace/load'
 import type { Rival, RivalModel, RivalServer } from './rival'
 
 /** A rival that is a program of its own and takes POSTs. */

@@ -1,4 +1,4 @@
-import type { PostTarget, Transport } from '../load/frames'
+import type { PostTarget, Transport } from '@millrace/load'
 
 /** What people use today to serve a model: one adapter each. */
 export interface Rival {

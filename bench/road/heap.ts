@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { measure } from '../load/measure'
+import { measure } from '@millrace/load'
 import { figure } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, type Suite } from '../suite'

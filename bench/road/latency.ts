@@ -1,9 +1,8 @@
-import { measure, type Run } from '../load/measure'
+import { measure, type Run, type Transport } from '@millrace/load'
 import { figure, marked, median, table } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Result, type Suite } from '../suite'
 import { mlp } from '../workloads/mlp'
-import type { Transport } from '../load/frames'
 
 export interface LatencyResult {
   readonly transport: Transport

@@ -1,5 +1,4 @@
-import { rssBytes } from '../cpu'
-import { measure } from '../load/measure'
+import { measure, rssBytes } from '@millrace/load'
 import { figure } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, type Suite } from '../suite'

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { measure, type Run } from '../load/measure'
+import { measure, type Run } from '@millrace/load'
 import { profilePlot, profileRoad, profileTable, type Profiled } from '../profile/profile'
 import { figure, marked, median, spread, table } from '../report'
 import { startEcho, startMillrace } from '../servers'

@@ -1,4 +1,4 @@
-import type { Load } from '../load/load'
+import type { Load } from '@millrace/load'
 
 /** How hard a closed loop is. */
 export interface Scenario {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
+import { stayApart } from '@millrace/load'
 import { readTopology } from '@millrace/pool'
 import { openLog, readConfig, startServer } from '@millrace/server'
-import { stayApart } from '../apart'
 
 /* Millrace as it is shipped, in a process of its own, on the repository of the benches. */
 async function main(): Promise<void> {

@@ -1,4 +1,4 @@
-import { measure } from '../load/measure'
+import { measure } from '@millrace/load'
 import { figure, median, spread, table } from '../report'
 import { startMillrace, type ServerProcess } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options } from '../suite'

@@ -1,5 +1,4 @@
-import type { Load } from '../load/load'
-import { measure, type Run, type Target } from '../load/measure'
+import { type Load, measure, type Run, type Target } from '@millrace/load'
 import type { Axis, Plot } from '../plot'
 import { figure, marked, median, table } from '../report'
 import { startMillrace } from '../servers'

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { rssBytes } from '../cpu'
-import { RunningLoad } from '../load/load'
+import { rssBytes, RunningLoad } from '@millrace/load'
 import { figure } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, type Options } from '../suite'

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { measure, type Run } from '../load/measure'
+import { measure, type Run } from '@millrace/load'
 import { figure, marked, median, table } from '../report'
 import { startMillrace } from '../servers'
 import { inFolder, roundsOf, timingOf, type Options, type Suite } from '../suite'

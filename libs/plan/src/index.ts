@@ -26,5 +26,4 @@ export { capacityBound, type LaneModel, type Neighbours, type QueueModel, type R
 export { exponentialService, fixedService, measuredService, type Service } from './service'
 export { simulate, type Incident, type SimulationOptions, type SimulationResult } from './simulate'
 export { type Routing } from './router'
-export { isWarm, windowMs } from './warm'
 export { simulateFleet, type Scenario } from './fleet'

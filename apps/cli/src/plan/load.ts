@@ -1,7 +1,8 @@
 import { denseView, elementsPerRow, Strings, type ColumnSpec, type DenseDType } from '@millrace/base'
 import { Client, type InputValue } from '@millrace/client'
 import type { Server } from '@millrace/server'
-import { isWarm, windowMs, type TransportName } from '@millrace/plan'
+import { isWarm, windowMs } from '@millrace/load'
+import type { TransportName } from '@millrace/plan'
 import { columnsFromJson } from '@millrace/workflow'
 import { threadCpu, type ThreadCpu } from './thread-cpu'
 

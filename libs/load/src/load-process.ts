@@ -1,4 +1,4 @@
-import { windowMs } from '@millrace/plan'
+import { windowMs } from './warm'
 import { pinProcess } from '@millrace/pool'
 import { RunningLoad, type Load, type LoadPart, type Loaded } from './load'
 

@@ -1,6 +1,5 @@
-import { figure, spread, median } from '../report'
-import type { Run } from './measure'
-import { addCounted, latencyOf } from './tally'
+import { addCounted, latencyOf, type Run } from '@millrace/load'
+import { figure, spread, median } from './report'
 
 /** By how much the 99th percentile of runs is above that of others, which they were in turns with. */
 export interface P99Ratio {
