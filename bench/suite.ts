@@ -40,7 +40,7 @@ export interface Result {
 /** How long a run is. */
 export function timingOf({ smoke, quick, seconds }: Options): { warmMsMax: number; measureMs: number } {
   if (smoke) return { warmMsMax: 200, measureMs: 300 }
-  return { warmMsMax: quick ? 1500 : 5000, measureMs: quick ? 1000 : seconds * 1000 }
+  return { warmMsMax: quick ? 3000 : 8000, measureMs: quick ? 1000 : seconds * 1000 }
 }
 
 export function roundsOf({ smoke, quick, rounds }: Options): number {

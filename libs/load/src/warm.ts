@@ -1,8 +1,8 @@
 /** What a request costs is looked at so often until it has stopped falling. */
 export const windowMs = 100
 
-/** Windows that are compared. */
-const span = 5
+/** Windows that are compared: of fewer one may be as cheap as the next by chance, half way to code that is compiled. */
+const span = 10
 
 /**
  * Whether what a request costs has stopped falling, by its costs in windows of equal length: code that is compiled while it

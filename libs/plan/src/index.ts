@@ -22,7 +22,14 @@ export {
 export { plan, type Fleet, type Plan, type WhatIf } from './plan'
 export { type MachineCurve, type OperatingPoint } from './machine-curve'
 export { laneOf, type Layout } from './lanes'
-export { capacityBound, type LaneModel, type Neighbours, type QueueModel, type RequestClass } from './lane-model'
+export {
+  capacityBound,
+  connectionsOf,
+  type LaneModel,
+  type Neighbours,
+  type QueueModel,
+  type RequestClass,
+} from './lane-model'
 export { exponentialService, fixedService, measuredService, type Service } from './service'
 export { simulate, type Incident, type SimulationOptions, type SimulationResult } from './simulate'
 export { type Routing } from './router'

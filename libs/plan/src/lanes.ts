@@ -66,11 +66,14 @@ export function laneOf(question: PlanQuestion, profile: Profile, machine: Machin
       queues.push({ rowsMax, service: measuredService(curve.service, rowsMax, layout.gpu ? 1 : speed) })
     }
     const { request_us, row_us } = objective.front[entry.transport]!
+    const readUs = profile.front.read_us[entry.transport] ?? 0
+    // A connection over HTTP has one request at a time: each is a read.
+    const shared = entry.transport === 'websocket'
     return {
       share: entry.share / shares,
       ...{ queue, rows },
-      requestUs: (request_us + rows * row_us) / speed,
-      readUs: (profile.front.read_us[entry.transport] ?? 0) / speed,
+      requestUs: (request_us + rows * row_us + (shared ? 0 : readUs)) / speed,
+      readUs: shared ? readUs / speed : 0,
     }
   })
   return {

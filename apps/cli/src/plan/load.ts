@@ -1,8 +1,12 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { denseView, elementsPerRow, Strings, type ColumnSpec, type DenseDType } from '@millrace/base'
-import { Client, type InputValue } from '@millrace/client'
+import { toColumn, type InputValue } from '@millrace/client'
+import { measure, type Apart, type Target } from '@millrace/load'
 import type { Server } from '@millrace/server'
-import { isWarm, windowMs } from '@millrace/load'
 import type { TransportName } from '@millrace/plan'
+import { encodeRecording, encodeRequest } from '@millrace/wire'
 import { columnsFromJson } from '@millrace/workflow'
 import { threadCpu, type ThreadCpu } from './thread-cpu'
 
@@ -10,79 +14,86 @@ import { threadCpu, type ThreadCpu } from './thread-cpu'
 export interface Load {
   readonly transport: TransportName
   readonly connections: number
+  /** Over HTTP 1. */
   readonly inFlight: number
-  /** Requests of one message: a list where it is more than one, which HTTP alone takes. */
-  readonly list: number
   readonly objective: string
   readonly inputs: Readonly<Record<string, InputValue>>
+  readonly rows: number
   /** Longest time until what a request costs has stopped falling. */
   readonly warmMsMax: number
   readonly ms: number
 }
 
-/** What one lane spent under a load, microseconds of CPU a request, and requests a batch. */
+/** What one lane spent under a load, microseconds of CPU, and how its requests came together. */
 export interface Spent {
-  readonly requests: number
+  /** Of its first thread, a request. */
   readonly frontUs: number
-  /** Of all other threads of the lane, a batch. */
+  /** Of all other threads, a batch. */
   readonly poolBatchUs: number
   readonly requestsPerBatch: number
   readonly rowsPerBatch: number
 }
 
-/** Sends to a server of one lane and reads what its threads took from the kernel's accounts. */
-export async function spend(server: Server, load: Load): Promise<Spent> {
-  const { transport, connections, inFlight, list, objective, inputs } = load
-  const client = new Client({ url: `http://127.0.0.1:${server.port}`, transport, sockets: connections, retries: 0 })
-  let replies = 0
-  const end = { stopped: false }
-  const one = async (i: number): Promise<void> => {
-    for (let n = 0; !end.stopped; n++, replies += list) {
-      const requests = Array.from({ length: list }, (_, r) => ({ objective, subject: `${i}-${n}-${r}`, inputs }))
-      if (list === 1) await client.score(requests[0]!)
-      else for (const answer of await client.scoreMany(requests)) if (answer instanceof Error) throw answer
-    }
+/** Subjects that ask. */
+const subjects = 1024
+
+/**
+ * Loads a server of one lane and reads what its threads took from the kernel's accounts.
+ *
+ * @param apart CPUs that the server is kept on, and those of its load; null: they share all
+ */
+export async function spend(server: Server, apart: Apart | null, load: Load): Promise<Spent> {
+  const { transport, connections, inFlight, objective, rows } = load
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-load-'))
+  const traffic = join(folder, 'traffic')
+  const inputs = Object.entries(load.inputs).map(([name, value]) => toColumn(name, value))
+  const requests = Array.from({ length: subjects }, (_, i) => ({
+    arrivalUs: i,
+    message: encodeRequest({ id: 1n, objective, subject: `subject-${i}`, inputs }),
+  }))
+  writeFileSync(traffic, encodeRecording({ beganMs: 0, requests }))
+  // Read at the begin and at the end of what is measured.
+  const read: Counters[] = []
+  const [lane] = await server.snapshots()
+  const target: Target = {
+    ...{ pid: lane!.pid, ports: [server.port], apart },
+    batches: async () => {
+      read.push(await counters(server))
+      return read.at(-1)!
+    },
   }
   try {
-    const loops = Promise.all(Array.from({ length: connections * inFlight }, (_, i) => one(i)))
-    // A refusal ends the measurement, here rather than unhandled later.
-    const timed = async (): Promise<Spent> => {
-      const before = await warmed(server, load.warmMsMax, () => replies)
-      const begun = replies
-      await sleep(load.ms)
-      const after = await counters(server)
-      const requests = replies - begun
-      const batches = after.batches - before.batches
-      return {
-        requests,
-        frontUs: (after.first - before.first) / requests,
-        poolBatchUs: (after.others - before.others) / batches,
-        requestsPerBatch: requests / batches,
-        rowsPerBatch: (after.rows - before.rows) / batches,
-      }
-    }
-    const spent = await Promise.race([timed(), loops.then(() => Promise.reject(new Error('the load ended')))])
-    end.stopped = true
-    await loops
-    return spent
+    const timing = { warmMsMax: load.warmMsMax, measureMs: load.ms }
+    const run = await measure(target, { transport, sockets: connections, inFlight, traffic }, timing)
+    console.error(
+      transport,
+      connections,
+      inFlight,
+      run.cpuUs,
+      run.perSecond,
+      run.cpus,
+      run.generator,
+      run.warmMs,
+      run.warm,
+      run.latencyUs.p50,
+    )
+    if (run.good === 0 || run.errors > 0 || run.refused > run.good / 100)
+      throw new Error(
+        `${objective}, ${connections} connections with ${inFlight} requests in flight: ` +
+          `${run.good} were answered, others with ${JSON.stringify(run.codes)}`,
+      )
   } finally {
-    end.stopped = true
-    await client.close()
+    rmSync(folder, { recursive: true, force: true })
   }
-}
-
-/** Waits until all threads of the lane take no less for a request than before: they compile their code while they run. */
-async function warmed(server: Server, msMax: number, replies: () => number): Promise<Counters> {
-  const costs: number[] = []
-  const end = performance.now() + msMax
-  let [before, replied] = [await counters(server), replies()]
-  while (performance.now() < end && !isWarm(costs)) {
-    await sleep(Math.min(windowMs, msMax))
-    const [after, now] = [await counters(server), replies()]
-    costs.push((after.first + after.others - before.first - before.others) / (now - replied))
-    ;[before, replied] = [after, now]
+  const [before, after] = [read[0]!, read[1]!]
+  const batches = after.batches - before.batches
+  const rowsPerBatch = (after.rows - before.rows) / batches
+  return {
+    frontUs: ((after.first - before.first) / (after.rows - before.rows)) * rows,
+    poolBatchUs: (after.others - before.others) / batches,
+    requestsPerBatch: rowsPerBatch / rows,
+    rowsPerBatch,
   }
-  return before
 }
 
 interface Counters extends ThreadCpu {
@@ -126,8 +137,4 @@ export function inputsOf(specs: readonly ColumnSpec[], json: unknown, rows: numb
 
 function bytesOf(dtype: DenseDType): number {
   return denseView(dtype, new ArrayBuffer(0), 0, 0).BYTES_PER_ELEMENT
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

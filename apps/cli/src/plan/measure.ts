@@ -2,10 +2,12 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { engines as engineKinds } from '@millrace/engine'
-import { deviceOfLane, formatDevice, parseDevice, readTopology } from '@millrace/pool'
+import { engineFor, engines as engineKinds, type ModelFormat } from '@millrace/engine'
+import { cutCpus, type Apart } from '@millrace/load'
+import { deviceOfLane, formatDevice, parseDevice, pinProcess, readTopology } from '@millrace/pool'
 import {
   checkProfile,
+  connectionsOf,
   measuredService,
   type EngineCurve,
   type Profile,
@@ -31,7 +33,7 @@ export interface MeasureOptions {
 
 const sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 const seed = 20_261_124
-const thorough = { serviceMs: 1000, warmMsMax: 5000, ms: 1500, batchMsMax: 2000 }
+const thorough = { serviceMs: 1000, warmMsMax: 8000, ms: 1500, batchMsMax: 2000 }
 const quick = { serviceMs: 60, warmMsMax: 100, ms: 250, batchMsMax: 300 }
 type Effort = typeof thorough
 
@@ -43,17 +45,30 @@ export async function measureProfile(options: MeasureOptions): Promise<number> {
     ...{ MILLRACE_PORT: '0', MILLRACE_ADMIN_PORT: '0', MILLRACE_LANES: '1', MILLRACE_LOG_LEVEL: 'warn' },
     MILLRACE_STATE_FOLDER: state,
   }
-  const config = configuration(options.repository, { topology: readTopology() }, over)
+  const configured = (more: Readonly<Record<string, string>>): Config =>
+    configuration(options.repository, { topology: readTopology() }, { ...over, ...more })
+  const config = configured({})
   const asked = await objectivesOf(config, options.objective)
-  const measured = new Map<string, Curves>()
-  for (const one of asked) measured.set(one.objective, await curvesOf(config, one, effort))
-  progress('starting a server of one lane ...')
-  const server = await startServer(config, openLog('warn'))
+  const apart = stayFromLoad()
+  const measured: Measurable[] = []
+  for (const one of asked) measured.push({ ...one, ...(await curvesOf(config, one, effort)) })
+  const servers: Server[] = []
+  const start = async (which: Config): Promise<Measured> => {
+    const server = await startServer(which, openLog('warn'))
+    servers.push(server)
+    return { server, apart }
+  }
   try {
-    const loaded = asked.map((one) => ({ ...one, ...measured.get(one.objective)! }))
-    const shared = await sharedCosts(server, loaded[0]!, effort)
+    progress('starting servers of one lane ...')
+    const lane = await start(config)
+    const pool = config.pools[0]!.name.toUpperCase()
+    const first = measured[0]!
+    const smallRows = Math.max(1, Math.min(64, first.rowsMax) >> 3)
+    const limited = { [`MILLRACE_POOL_${pool}_BATCH`]: String(smallRows), MILLRACE_STATE_FOLDER: join(state, 'small') }
+    const small = await start(configured(limited))
+    const shared = await sharedCosts(lane, small, first, effort)
     const objectives: Record<string, unknown> = {}
-    for (const one of loaded) objectives[one.objective] = await objectiveCosts(server, one, effort)
+    for (const one of measured) objectives[one.objective] = await objectiveCosts(lane, one, shared, effort)
     const profile = checkProfile(
       {
         millrace_profile: 1,
@@ -65,7 +80,7 @@ export async function measureProfile(options: MeasureOptions): Promise<number> {
         date: new Date().toISOString().slice(0, 10),
         command: ['millrace', ...process.argv.slice(2)].join(' '),
         commit: commit(),
-        versions: { node: process.version, ...versionsOf(loaded) },
+        versions: { node: process.version, ...versionsOf(measured) },
         front: { read_us: shared.readUs, batch_us: shared.batchUs },
         worker: { batch_us: shared.poolBatchUs },
         objectives,
@@ -75,9 +90,15 @@ export async function measureProfile(options: MeasureOptions): Promise<number> {
     write(profile, options)
     return Exit.good
   } finally {
-    await server.stop()
+    for (const server of servers) await server.stop()
     rmSync(state, { recursive: true, force: true })
   }
+}
+
+/** This process and the lanes that it starts stay off the CPUs of the load, where there are some to spare. */
+function stayFromLoad(): Apart | null {
+  const apart = cutCpus()
+  return apart === null || pinProcess(apart.server).error !== null ? null : apart
 }
 
 interface Asked {
@@ -107,6 +128,8 @@ async function objectivesOf({ repository: path }: Config, wanted: readonly strin
 
 interface Curves {
   readonly loaded: Loaded
+  /** The engine that a lane runs it on. */
+  readonly served: string
   readonly engines: Readonly<Record<string, EngineCurve>>
   readonly rowsMax: number
 }
@@ -151,7 +174,11 @@ async function curvesOf(config: Config, { objective, folder }: Asked, effort: Ef
   }
   if (first === null || Object.keys(engines).length === 0)
     throw new Error(`no engine here runs ${folder.name}@${folder.version}:\n  ${reasons.join('\n  ')}`)
-  return { loaded: first, engines, rowsMax: Math.min(first.rowsMax, config.batchRowsMax) }
+  // Of models of several formats the first says; without one it is the same on every engine.
+  const [format] = first.formats
+  const kind = format === undefined ? '' : engineFor(format as ModelFormat, pool.engines, formatDevice(device)).name
+  const served = kind in engines ? kind : Object.keys(engines)[0]!
+  return { loaded: first, served, engines, rowsMax: Math.min(first.rowsMax, config.batchRowsMax) }
 }
 
 function sizesOf(rowsMax: number): number[] {
@@ -174,54 +201,87 @@ interface Shared {
 
 interface Measurable extends Asked, Curves {}
 
+/** A lane that is measured. */
+interface Measured {
+  readonly server: Server
+  readonly apart: Apart | null
+}
+
+/** Connections of a load whose requests come many at a time. */
+const few = 4
+/** Connections that have one request in flight each. */
+const many = 64
+
 /**
- * What requests share. A request's own cost is known from lists; what a lone one takes besides is a read and a batch, and
- * of many connections with one each a batch is shared.
+ * What requests share, on lanes that have all they can do: one that idles spends most of its CPU on going to sleep. What few
+ * connections ask comes in bursts, one read and one batch each; where batches are smaller there are more of both; many
+ * connections with a request each share batches alone.
+ *
+ * @param small the same with batches of few rows
  */
-async function sharedCosts(server: Server, one: Measurable, effort: Effort): Promise<Shared> {
+async function sharedCosts(lane: Measured, small: Measured, one: Measurable, effort: Effort): Promise<Shared> {
   progress(`what a read and a batch cost, by ${one.objective} ...`)
-  const load = (transport: TransportName, connections: number): Promise<Spent> =>
-    spend(server, loadOf(one, 1, { transport, connections, inFlight: 1, list: 1 }, effort))
-  const requestUs = await requestCost(server, one, 1, effort)
-  const [apart, http, alone] = [await load('websocket', 32), await load('http', 32), await load('websocket', 1)]
-  const aloneUs = positive(alone.frontUs - requestUs)
-  const apartUs = positive(apart.frontUs - requestUs)
-  const batchUs = Math.min(aloneUs, positive(aloneUs - apartUs) / (1 - 1 / apart.requestsPerBatch))
-  // Of as many rows as the batches had, on the engine that is the quickest.
-  const rows = Math.max(1, Math.round(apart.rowsPerBatch))
-  const serviceUs = Math.min(
-    ...Object.values(one.engines).map(({ service }) => measuredService(service, one.rowsMax).mean(rows)),
-  )
+  const burstsOf = async (which: Measured): Promise<Spent> => {
+    // Until its code is compiled a lane costs several times as much, and what compiles takes its CPUs for seconds.
+    await spendBursts(which, one, 1, effort)
+    return spendBursts(which, one, 1, effort)
+  }
+  const [burst, bursts] = [await burstsOf(lane), await burstsOf(small)]
+  const spendApart = (transport: TransportName): Promise<Spent> =>
+    spend(lane.server, lane.apart, loadOf(one, 1, { transport, connections: many, inFlight: 1 }, effort))
+  const [webSocket, http] = [await spendApart('websocket'), await spendApart('http')]
+  const [more, fewer, apart] = [bursts, burst, webSocket].map((spent) => 1 / spent.requestsPerBatch) as Three
+  const bothUs = more - fewer < 0.01 ? 0 : positive(bursts.frontUs - burst.frontUs) / (more - fewer)
+  const requestUs = positive(burst.frontUs - bothUs * fewer)
+  const readUs = Math.min(bothUs, positive(webSocket.frontUs - requestUs - bothUs * apart) / (1 - Math.min(0.9, apart)))
+  const batchUs = bothUs - readUs
   return {
     readUs: {
-      websocket: rounded(aloneUs - batchUs),
+      websocket: rounded(readUs),
       http: rounded(positive(http.frontUs - requestUs - batchUs / http.requestsPerBatch)),
     },
     batchUs: rounded(batchUs),
-    poolBatchUs: rounded(positive(apart.poolBatchUs - serviceUs)),
+    // Of small ones: rows that come in other requests than those of the curve have more of their own.
+    poolBatchUs: rounded(positive(bursts.poolBatchUs - serviceUs(one, bursts.rowsPerBatch))),
   }
 }
 
-/** Front CPU of a request of `rows` rows alone: by how much a longer list of them costs more. */
-async function requestCost(server: Server, one: Measurable, rows: number, effort: Effort): Promise<number> {
-  const most = Math.max(2, Math.min(64, Math.floor(one.rowsMax / rows)))
-  const least = Math.max(1, most >> 3)
-  const load = (list: number): Promise<Spent> =>
-    spend(server, loadOf(one, rows, { transport: 'http', connections: 1, inFlight: 1, list }, effort))
-  // Until its code is compiled a lane costs ten times as much.
-  await load(most)
-  const [long, short] = [await load(most), await load(least)]
-  return positive(most * long.frontUs - least * short.frontUs) / (most - least)
+type Three = [number, number, number]
+
+/** Of as many rows, on the engine that the lane runs it on. */
+function serviceUs({ engines, served, rowsMax }: Measurable, rows: number): number {
+  return measuredService(engines[served]!.service, rowsMax).mean(Math.max(1, Math.round(rows)))
+}
+
+/** Few connections, each with as many requests of so many rows in flight as a batch takes. */
+function spendBursts(lane: Measured, one: Measurable, rows: number, effort: Effort): Promise<Spent> {
+  const inFlight = Math.min(256, Math.max(2, Math.ceil(one.rowsMax / rows)))
+  return spend(
+    lane.server,
+    lane.apart,
+    loadOf(one, rows, { transport: 'websocket', connections: few, inFlight }, effort),
+  )
 }
 
 /** What a request of one objective costs the front besides, and each of its rows. */
-async function objectiveCosts(server: Server, one: Measurable, effort: Effort): Promise<ProfiledObjective> {
+async function objectiveCosts(
+  lane: Measured,
+  one: Measurable,
+  { readUs, batchUs }: Shared,
+  effort: Effort,
+): Promise<ProfiledObjective> {
   progress(`what a request of ${one.objective} costs ...`)
   const rows = one.rows ?? rowsOf(one)
-  const requestUs = await requestCost(server, one, 1, effort)
-  const many = Math.max(rows, Math.min(16, one.rowsMax))
-  const rowUs = positive((await requestCost(server, one, many, effort)) - requestUs) / (many - 1)
-  const cost = { request_us: rounded(positive(requestUs - rowUs)), row_us: rounded(rowUs) }
+  const costOf = async (each: number): Promise<number> => {
+    const { frontUs, requestsPerBatch } = await spendBursts(lane, one, each, effort)
+    const reads = connectionsOf(requestsPerBatch, few) / requestsPerBatch
+    return positive(frontUs - batchUs / requestsPerBatch - readUs.websocket * reads)
+  }
+  const most = Math.max(rows, Math.min(16, one.rowsMax))
+  await spendBursts(lane, one, most, effort)
+  const [short, long] = [await costOf(1), await costOf(most)]
+  const rowUs = positive(long - short) / (most - 1)
+  const cost = { request_us: rounded(positive(short - rowUs)), row_us: rounded(rowUs) }
   return {
     workflow: `${one.folder.name}@${one.folder.version}`,
     rows,
@@ -234,11 +294,11 @@ async function objectiveCosts(server: Server, one: Measurable, effort: Effort): 
 function loadOf(
   one: Measurable,
   rows: number,
-  how: Pick<Load, 'transport' | 'connections' | 'inFlight' | 'list'>,
+  how: Pick<Load, 'transport' | 'connections' | 'inFlight'>,
   { warmMsMax, ms }: Effort,
 ): Load {
   const inputs = inputsOf(one.loaded.inputs, one.loaded.requests[0], rows)
-  return { ...how, objective: one.objective, inputs, warmMsMax, ms }
+  return { ...how, objective: one.objective, inputs, rows, warmMsMax, ms }
 }
 
 /** Of the first golden request. */
