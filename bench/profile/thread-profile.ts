@@ -34,7 +34,10 @@ const programs = new Map([
   ['(garbage collector)', 'garbage collector'],
   ['(program)', 'outside JavaScript'],
   ['(root)', 'outside JavaScript'],
+  ['(idle)', 'nothing'],
 ])
+/** To begin and to end a profile takes longer than a request: it is in the samples, not in the CPU that is told. */
+const profiler = /node:inspector/
 
 /**
  * Each sample of a CPU profile is counted for the innermost function that a rule knows: what a native function or one of
@@ -53,6 +56,7 @@ export function stepsOf(profile: Profiler.Profile, { cpuUs }: ThreadProfile): St
     const parent = parents.get(id)
     step =
       programs.get(functionName) ??
+      (profiler.test(url) ? 'nothing' : undefined) ??
       rules.find(([, file, name]) => file.test(url) && (name?.test(functionName) ?? true))?.[0] ??
       (parent === undefined ? 'outside JavaScript' : stepOf(parent))
     known.set(id, step)
@@ -62,8 +66,8 @@ export function stepsOf(profile: Profiler.Profile, { cpuUs }: ThreadProfile): St
   let busy = 0
   const { samples = [], timeDeltas = [] } = profile
   for (const [i, id] of samples.entries()) {
-    if (nodes.get(id)!.callFrame.functionName === '(idle)') continue
     const step = stepOf(id)
+    if (step === 'nothing') continue
     const us = timeDeltas[i]!
     times.set(step, (times.get(step) ?? 0) + us)
     busy += us
