@@ -52,11 +52,13 @@ class Compiler {
   private readonly program: number[]
   private readonly mask: number
   private readonly pool: Pool
+  private readonly canaries: readonly Canary[]
 
   constructor(
     private readonly rules: Rules,
     versions: readonly { readonly name: string; readonly version: number }[],
   ) {
+    this.canaries = runningCanaries(rules)
     this.versionIndex = new Map(versions.map((one, index) => [`${one.name}@${one.version}`, index]))
     const capacity = 2 ** Math.ceil(Math.log2(Object.keys(rules.objectives).length * 2 + 1))
     this.mask = capacity - 1
@@ -76,7 +78,7 @@ class Compiler {
     const begins = lists.map((list) => this.apart(list))
     this.enter(objective, program.length)
     const asks = [...rulesFor(rules.conditions, objective), ...rulesFor(rules.experiments, objective)]
-    const contexts = [...asks, ...rulesFor(runningCanaries(rules), objective)].some(
+    const contexts = [...asks, ...rulesFor(this.canaries, objective)].some(
       (rule) => rule.when !== undefined || ('cell_from' in rule && rule.cell_from !== undefined),
     )
     program.push(place, contexts ? 1 : 0, ...begins)
@@ -122,7 +124,7 @@ class Compiler {
       for (const experiment of experiments) this.experiment(records, experiment, objective)
       for (const jump of held) records.land(jump)
     }
-    for (const canary of rulesFor(runningCanaries(rules), objective)) this.canary(records, canary, objective)
+    for (const canary of rulesFor(this.canaries, objective)) this.canary(records, canary, objective)
     const path = `$.objectives.${objective}.default`
     records.add(Op.ROUTE, this.route(path, rules.objectives[objective]!.default, objective, 'default', 'default'))
     records.end()

@@ -251,7 +251,24 @@ export function rulesFor<R extends { readonly objectives: readonly string[] }>(
   rules: readonly R[] | undefined,
   objective: string,
 ): readonly R[] {
-  return (rules ?? []).filter((rule) => rule.objectives.includes(objective))
+  if (rules === undefined) return []
+  let byObjective = indexes.get(rules)
+  if (byObjective === undefined) indexes.set(rules, (byObjective = indexOf(rules)))
+  return (byObjective.get(objective) ?? []) as readonly R[]
+}
+
+/** Of lists that were asked: with thousands of objectives each of them would look through thousands of rules. */
+const indexes = new WeakMap<readonly unknown[], ReadonlyMap<string, readonly unknown[]>>()
+
+function indexOf(rules: readonly { readonly objectives: readonly string[] }[]): Map<string, unknown[]> {
+  const byObjective = new Map<string, unknown[]>()
+  for (const rule of rules)
+    for (const objective of new Set(rule.objectives)) {
+      const known = byObjective.get(objective)
+      if (known === undefined) byObjective.set(objective, [rule])
+      else known.push(rule)
+    }
+  return byObjective
 }
 
 /** The experiments of an objective that have a cell of this name. */
