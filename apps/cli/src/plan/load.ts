@@ -65,18 +65,6 @@ export async function spend(server: Server, apart: Apart | null, load: Load): Pr
   try {
     const timing = { warmMsMax: load.warmMsMax, measureMs: load.ms }
     const run = await measure(target, { transport, sockets: connections, inFlight, traffic }, timing)
-    console.error(
-      transport,
-      connections,
-      inFlight,
-      run.cpuUs,
-      run.perSecond,
-      run.cpus,
-      run.generator,
-      run.warmMs,
-      run.warm,
-      run.latencyUs.p50,
-    )
     if (run.good === 0 || run.errors > 0 || run.refused > run.good / 100)
       throw new Error(
         `${objective}, ${connections} connections with ${inFlight} requests in flight: ` +
