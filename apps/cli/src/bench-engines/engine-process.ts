@@ -1,4 +1,4 @@
-import { nowUs } from '@millrace/base'
+import { nowUs, type ColumnSpec } from '@millrace/base'
 import { openLmdb } from '@millrace/facts'
 import {
   columnsFromJson,
@@ -54,9 +54,11 @@ async function load(job: Job): Promise<Loaded | { failed: string }> {
   const goldens = readGolden(folder.path).filter(({ code }) => code === 'OK')
   const golden = goldens.length > 0
   const { inputs: specs, context: read = [] } = version.signature
-  const json: readonly JsonInputs[] = golden
+  const given: readonly JsonInputs[] = golden
     ? goldens.map(({ inputs }) => inputs)
     : madeUpRequests(specs, madeUpCount, job.seed)
+  const { requestRows } = job
+  const json = requestRows === undefined ? given : given.map((inputs) => withRows(specs, inputs, requestRows))
   const contexts = json.map((_, i) => (golden ? goldens[i]!.context : madeUpContext(read)))
   const requests = json.map((inputs, i): RequestColumns => {
     return { ...columnsFromJson(specs, inputs), context: contextColumns(read, contexts[i]!) }
@@ -139,6 +141,19 @@ async function runBatches(
     await runBatch(version, columns, sink)
     ran(nowUs() - begun, sink.scoreUs)
   } while (nowUs() < end)
+}
+
+/** A request of so many rows, its own over and over. */
+function withRows(specs: readonly ColumnSpec[], inputs: JsonInputs, rows: number): JsonInputs {
+  const perRow = new Set(specs.filter(({ per }) => per === 'row').map(({ name }) => name))
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, column]) => [
+      name,
+      perRow.has(name) && Array.isArray(column) && column.length > 0
+        ? Array.from({ length: rows }, (_, i) => (column as unknown[])[i % column.length])
+        : column,
+    ]),
+  )
 }
 
 /** The requests over and over, the last one cut, until they are exactly `rows` rows. */

@@ -15,6 +15,8 @@ export interface Job {
   readonly threads: number
   /** Of the requests that are made up where there are no golden ones. */
   readonly seed: number
+  /** Rows of each request: its own over and over, or the first of them. As it is unless given. */
+  readonly requestRows?: number
 }
 
 export type Ask =

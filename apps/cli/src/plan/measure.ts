@@ -135,7 +135,7 @@ interface Curves {
 }
 
 /** Each engine that runs the version, in a process of its own. */
-async function curvesOf(config: Config, { objective, folder }: Asked, effort: Effort): Promise<Curves> {
+async function curvesOf(config: Config, { objective, folder, rows: requestRows }: Asked, effort: Effort): Promise<Curves> {
   const pool = config.pools[0]!
   const device = deviceOfLane(parseDevice(pool.device), 0)
   const env = laneEnvironment(config, 0, process.env).set
@@ -148,6 +148,7 @@ async function curvesOf(config: Config, { objective, folder }: Asked, effort: Ef
     const job = {
       ...{ repository: config.repository, name: folder.name, version: folder.version, seed, others },
       ...{ engine: kind.name, threads: pool.engineThreads },
+      ...(requestRows !== null && { requestRows }),
       device: device.kind === 'cpu' ? 'cpu' : device.kind === 'cuda' ? 'cuda:0' : formatDevice(device),
     }
     try {
