@@ -94,7 +94,7 @@ export class World {
 
 /** A WebSocket that keeps what it is sent. */
 export class Ear implements Socket {
-  leaving = -1
+  lastRun = -1
   readonly closed = false
   readonly party: Party = { who: anybody, inFlight: 0, arenaBytes: 0 }
   readonly replies: Uint8Array[] = []

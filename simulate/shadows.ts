@@ -138,7 +138,7 @@ export function answered(device: Device, threads: number, shadow: boolean, seed:
   const caller: Caller = {
     party: { who: anybody, inFlight: 0, arenaBytes: 0 },
     closed: false,
-    leaving: -1,
+    lastRun: -1,
     cork: (send) => send(),
     reply: (_, item) => void took.push(clock.nowUs() - sentUs[item]!),
   }

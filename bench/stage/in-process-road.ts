@@ -30,7 +30,7 @@ export class InProcessRoad {
     this.caller = {
       party,
       closed: false,
-      leaving: -1,
+      lastRun: -1,
       reply: (message, _item, code) => {
         assert(code === 0)
         this.replies += message.length > 0 ? 1 : 0
@@ -84,7 +84,7 @@ export class InProcessRoad {
     const caller: Caller = {
       party,
       closed: false,
-      leaving: -1,
+      lastRun: -1,
       reply: (one) => void (reply = one),
       cork: (send) => send(),
     }

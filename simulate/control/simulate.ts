@@ -213,7 +213,7 @@ class ControlSimulation {
     return {
       party: { who: anybody, inFlight: 0, arenaBytes: 0 },
       closed: false,
-      leaving: -1,
+      lastRun: -1,
       reply: (message) => {
         try {
           this.answered(asked, decodeReply(message))

@@ -24,7 +24,7 @@ export class SimulatedSocket implements Socket, Connection {
   readonly party: Party
   readonly open = new Set<Request>()
   closed = false
-  leaving = -1
+  lastRun = -1
   closedUs = Infinity
   private corked = false
 

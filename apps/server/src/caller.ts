@@ -9,8 +9,8 @@ export interface Caller {
   readonly party: Party
   /** The other side is gone; replies to it are dropped. */
   closed: boolean
-  /** Of `Outgoing`, where its last answer of this turn stands; -1: none. */
-  leaving: number
+  /** Of `Outgoing`: the last run of its answers that leave with this turn; -1: none. */
+  lastRun: number
   /**
    * Sends one reply. `message` belongs to the road: whoever needs it after this call returned copies it.
    *

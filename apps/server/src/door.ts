@@ -151,7 +151,7 @@ const known404 = `there are POST ${paths.score}, POST ${paths.resolve} and GET $
 
 /** One request, one response. */
 class HttpCaller implements Caller {
-  leaving = -1
+  lastRun = -1
 
   constructor(private readonly responder: Responder) {}
 
@@ -174,7 +174,7 @@ class HttpCaller implements Caller {
 
 /** Gathers the replies of a list, in its order, and answers when the last one is there. */
 class ListCaller<T> implements Caller {
-  leaving = -1
+  lastRun = -1
   private readonly replies: T[]
   private missing: number
 

@@ -72,7 +72,7 @@ function refusalJson(refusal: Refusal, value: unknown): Record<string, unknown> 
 
 /** In front of a caller that reads JSON. */
 class JsonCaller implements Caller {
-  leaving = -1
+  lastRun = -1
 
   constructor(
     private readonly parent: Caller,

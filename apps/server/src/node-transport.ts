@@ -297,7 +297,7 @@ class NodePost implements Post, Holding {
 }
 
 class NodeSocket implements Socket, Party, Holding {
-  leaving = -1
+  lastRun = -1
   inFlight = 0
   arenaBytes = 0
   closed = false

@@ -58,14 +58,14 @@ export class Outgoing {
     this.froms[run] = from
     this.tos[run] = to
     this.nexts[run] = -1
-    const last = caller === null ? this.lastOfNobody : caller.leaving
+    const last = caller === null ? this.lastOfNobody : caller.lastRun
     if (last >= 0) this.nexts[last] = run
     else {
       this.callers[this.callerCount] = caller
       this.firsts[this.callerCount++] = run
     }
     if (caller === null) this.lastOfNobody = run
-    else caller.leaving = run
+    else caller.lastRun = run
   }
 
   private readonly leave = (): void => {
@@ -74,7 +74,7 @@ export class Outgoing {
       const caller = this.callers[c]!
       this.callers[c] = null
       this.run = this.firsts[c]!
-      if (caller !== null) caller.leaving = -1
+      if (caller !== null) caller.lastRun = -1
       if (caller === null || caller.closed) this.answerRuns()
       else caller.cork(this.answerRuns)
     }

@@ -370,7 +370,7 @@ interface Upgraded {
 const Sent = { gone: 1, dropped: 2 } as const
 
 class UwsSocket implements Socket, Party, Holding {
-  leaving = -1
+  lastRun = -1
   /** It answered that the server goes away. */
   told = false
   inFlight = 0
