@@ -1,7 +1,10 @@
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeOnnx } from '@millrace/engine'
+import { toServer, type Load } from '@millrace/load'
+import { readTopology } from '@millrace/pool'
 import { hashOf } from '../objective-hash'
+import { makeRepository } from '../overload/repository'
 import type { Options } from '../suite'
 import { many } from '../workloads/many'
 import { mlp, mlpRequest, requestsOfTraffic } from '../workloads/mlp'
@@ -24,15 +27,30 @@ export function socketsCurve(options: Options): Promise<Curve> {
   })
 }
 
-/** Versions that a server has, asked for as 1/rank. */
+/** Versions that a server has, asked for as 1/rank, by four WebSockets that have 256 requests in flight each. */
 export function versionsCurve(options: Options): Promise<Curve> {
   const all = options.smoke ? [2] : [1, 10, 30, 100, 300, 500]
-  return measureCurve('versions', 'models, popular as 1/rank', options, (folder) =>
+  return versionsBy('versions', { transport: 'websocket', sockets: 4, inFlight: 256 }, all, options)
+}
+
+/** The same by a thousand connections over HTTP, each of which waits for its answer. */
+export function versionsHttpCurve(options: Options): Promise<Curve> {
+  const all = options.smoke ? [2] : [1, 100, 300]
+  return versionsBy('versions-http', { transport: 'http', sockets: 1000, inFlight: 1 }, all, options)
+}
+
+function versionsBy(
+  name: string,
+  how: Pick<Load, 'transport' | 'sockets' | 'inFlight'>,
+  all: readonly number[],
+  options: Options,
+): Promise<Curve> {
+  return measureCurve(name, 'models, popular as 1/rank', options, (folder) =>
     all.map((versions): Point => {
       const own = join(folder, String(versions))
       mkdirSync(own)
       const { env, traffic } = many(versions).prepare(own) as Prepared
-      return { x: versions, env, load: { ...busy, sockets: 4, inFlight: 256, traffic } }
+      return { x: versions, env, load: { ...how, traffic } }
     }),
   )
 }
@@ -107,6 +125,28 @@ function meanOf(bytes: number): Uint8Array {
       { op: 'Cast', inputs: ['bytes'], outputs: ['floats'], attributes: { to: { int: 1 } } },
       { op: 'ReduceMean', inputs: ['floats'], outputs: ['mean'], attributes: { axes: { ints: [1] } } },
     ],
+  })
+}
+
+/**
+ * Lanes, each with a core, of a network that is dear enough that its load needs next to nothing: what lanes bring where they do
+ * not share cores with whoever asks.
+ */
+export function coresCurve(options: Options): Promise<Curve> {
+  const cpus = readTopology().cpus.map(({ cpu }) => cpu)
+  const all = Array.from({ length: options.smoke ? 1 : cpus.length }, (_, i) => i + 1)
+  return measureCurve('cores', 'lanes, a core for each', options, (folder) => {
+    const env = {
+      MILLRACE_REPOSITORY: makeRepository(folder),
+      MILLRACE_POOL_CPU_THREADS: '1',
+      MILLRACE_OVERSUBSCRIBE: 'yes',
+    }
+    const requests = Array.from({ length: requestsOfTraffic }, (_, i) => mlpRequest('mlp-64', i))
+    const load = { ...busy, sockets: 8, inFlight: 64, traffic: writeTraffic(folder, requests) }
+    return all.map((lanes): Point => {
+      const own = toServer({ server: cpus.slice(0, lanes), load: [] })
+      return { x: lanes, env: { ...env, ...own, MILLRACE_LANES: String(lanes) }, load }
+    })
   })
 }
 
