@@ -75,7 +75,7 @@ async function validate(folder: string, options: Options): Promise<Validated[]> 
 function learn(
   name: string,
   { mix, waits }: Setup,
-  { env }: Prepared,
+  { env, traffic }: Prepared,
   file: string,
   { quick, smoke, say }: Options,
 ): Promise<Profile> {
@@ -84,6 +84,8 @@ function learn(
   return measureProfile(
     env,
     asked.map(({ objective, rows }) => `${objective}:${rows}`),
+    // Of devices one profile serves several setups, whose requests are all alike.
+    waits ? null : traffic,
     file,
     quick || smoke,
   )

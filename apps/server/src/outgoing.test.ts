@@ -16,6 +16,7 @@ beforeEach(() => {
   callers = []
   const clock: Clock = {
     nowUs: () => 0,
+    nowMs: () => 0,
     defer: (act) => void deferred.push(act),
     after: () => () => undefined,
     every: () => () => undefined,

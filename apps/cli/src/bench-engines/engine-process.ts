@@ -18,6 +18,7 @@ import {
 } from '@millrace/workflow'
 import { madeUpContext, madeUpRequests, type JsonInputs } from './made-up'
 import { median } from './median'
+import { recordedRequests } from './recorded'
 import type { Answer, Ask, Job, Loaded, Measured, MeasureAsk, Profiled } from './protocol'
 
 /*
@@ -51,15 +52,19 @@ async function load(job: Job): Promise<Loaded | { failed: string }> {
   const engines = new Engines({ threads: job.threads, device: job.device }, [job.engine, ...job.others])
   const { version, description } = await loadVersion(folder, { engines, store })
   if (version === null) return { failed: description.reason! }
-  const goldens = readGolden(folder.path).filter(({ code }) => code === 'OK')
+  const { traffic } = job
+  const goldens = readGolden(folder.path).filter(({ code }) => code === 'OK' && traffic === undefined)
   const golden = goldens.length > 0
   const { inputs: specs, context: read = [] } = version.signature
+  const recorded = traffic === undefined ? [] : recordedRequests(traffic.file, traffic.objective, specs)
   const given: readonly JsonInputs[] = golden
     ? goldens.map(({ inputs }) => inputs)
-    : madeUpRequests(specs, madeUpCount, job.seed)
+    : traffic !== undefined
+      ? recorded.map(({ inputs }) => inputs)
+      : madeUpRequests(specs, madeUpCount, job.seed)
   const { requestRows } = job
   const json = requestRows === undefined ? given : given.map((inputs) => withRows(specs, inputs, requestRows))
-  const contexts = json.map((_, i) => (golden ? goldens[i]!.context : madeUpContext(read)))
+  const contexts = json.map((_, i) => (golden ? goldens[i]! : recorded[i])?.context ?? madeUpContext(read))
   const requests = json.map((inputs, i): RequestColumns => {
     return { ...columnsFromJson(specs, inputs), context: contextColumns(read, contexts[i]!) }
   })

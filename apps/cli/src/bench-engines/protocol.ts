@@ -15,6 +15,8 @@ export interface Job {
   readonly threads: number
   /** Of the requests that are made up where there are no golden ones. */
   readonly seed: number
+  /** Requests of the objective that are in a recording, in the place of golden ones. */
+  readonly traffic?: { readonly file: string; readonly objective: string }
   /** Rows of each request: its own over and over, or the first of them. As it is unless given. */
   readonly requestRows?: number
 }

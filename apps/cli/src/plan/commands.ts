@@ -28,6 +28,7 @@ export function addPlan(program: Command, exit: (code: number) => void): void {
     .command('measure')
     .description('measure what requests cost on this machine: engines alone, then a server under load')
     .option('--objective <name[:rows]>', 'only this one, with so many rows a request; several', many)
+    .option('--traffic <file>', 'requests as a server recorded them (MILLRACE_RECORD_ONE_IN); else golden ones')
     .option('--out <file>', 'write it there; else it is printed')
     .option('--quick', 'in a fifth of the time, with wider spread')
     .option('-r, --repository <folder>', 'repository of workflows; else MILLRACE_REPOSITORY, else the demo')

@@ -17,7 +17,8 @@ export interface Load {
   /** Over HTTP 1. */
   readonly inFlight: number
   readonly objective: string
-  readonly inputs: Readonly<Record<string, InputValue>>
+  /** One or more, sent in turns, of `rows` rows each. */
+  readonly requests: readonly Readonly<Record<string, InputValue>>[]
   readonly rows: number
   /** Longest time until what a request costs has stopped falling. */
   readonly warmMsMax: number
@@ -46,10 +47,10 @@ export async function spend(server: Server, apart: Apart | null, load: Load): Pr
   const { transport, connections, inFlight, objective, rows } = load
   const folder = mkdtempSync(join(tmpdir(), 'millrace-load-'))
   const traffic = join(folder, 'traffic')
-  const inputs = Object.entries(load.inputs).map(([name, value]) => toColumn(name, value))
+  const inputs = load.requests.map((one) => Object.entries(one).map(([name, value]) => toColumn(name, value)))
   const requests = Array.from({ length: subjects }, (_, i) => ({
     arrivalUs: i,
-    message: encodeRequest({ id: 1n, objective, subject: `subject-${i}`, inputs }),
+    message: encodeRequest({ id: 1n, objective, subject: `subject-${i}`, inputs: inputs[i % inputs.length]! }),
   }))
   writeFileSync(traffic, encodeRecording({ beganMs: 0, requests }))
   // Read at the begin and at the end of what is measured.

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { engineFor, engines as engineKinds, type ModelFormat } from '@millrace/engine'
@@ -26,6 +26,8 @@ export interface MeasureOptions {
   readonly repository?: string
   /** `name` or `name:rows` each; all, as their golden requests have them, unless given. */
   readonly objective?: readonly string[]
+  /** A recording of requests, in the place of golden ones. */
+  readonly traffic?: string
   readonly out?: string
   readonly quick?: boolean
   readonly json?: boolean
@@ -49,9 +51,11 @@ export async function measureProfile(options: MeasureOptions): Promise<number> {
     configuration(options.repository, { topology: readTopology() }, { ...over, ...more })
   const config = configured({})
   const asked = await objectivesOf(config, options.objective)
+  if (options.traffic !== undefined && !existsSync(options.traffic))
+    throw new UsageError(`--traffic ${options.traffic}: there is no such file`)
   const apart = stayFromLoad()
   const measured: Measurable[] = []
-  for (const one of asked) measured.push({ ...one, ...(await curvesOf(config, one, effort)) })
+  for (const one of asked) measured.push({ ...one, ...(await curvesOf(config, one, options.traffic, effort)) })
   const servers: Server[] = []
   const start = async (which: Config): Promise<Measured> => {
     const server = await startServer(which, openLog('warn'))
@@ -135,7 +139,12 @@ interface Curves {
 }
 
 /** Each engine that runs the version, in a process of its own. */
-async function curvesOf(config: Config, { objective, folder, rows: requestRows }: Asked, effort: Effort): Promise<Curves> {
+async function curvesOf(
+  config: Config,
+  { objective, folder, rows: requestRows }: Asked,
+  traffic: string | undefined,
+  effort: Effort,
+): Promise<Curves> {
   const pool = config.pools[0]!
   const device = deviceOfLane(parseDevice(pool.device), 0)
   const env = laneEnvironment(config, 0, process.env).set
@@ -149,6 +158,7 @@ async function curvesOf(config: Config, { objective, folder, rows: requestRows }
       ...{ repository: config.repository, name: folder.name, version: folder.version, seed, others },
       ...{ engine: kind.name, threads: pool.engineThreads },
       ...(requestRows !== null && { requestRows }),
+      ...(traffic !== undefined && { traffic: { file: traffic, objective } }),
       device: device.kind === 'cpu' ? 'cpu' : device.kind === 'cuda' ? 'cuda:0' : formatDevice(device),
     }
     try {
@@ -298,11 +308,11 @@ function loadOf(
   how: Pick<Load, 'transport' | 'connections' | 'inFlight'>,
   { warmMsMax, ms }: Effort,
 ): Load {
-  const inputs = inputsOf(one.loaded.inputs, one.loaded.requests[0], rows)
-  return { ...how, objective: one.objective, inputs, rows, warmMsMax, ms }
+  const requests = one.loaded.requests.map((request) => inputsOf(one.loaded.inputs, request, rows))
+  return { ...how, objective: one.objective, requests, rows, warmMsMax, ms }
 }
 
-/** Of the first golden request. */
+/** Of the first request. */
 function rowsOf({ loaded }: Measurable): number {
   const spec = loaded.inputs.find(({ per }) => per === 'row')
   const column = spec === undefined ? null : loaded.requests[0]![spec.name]

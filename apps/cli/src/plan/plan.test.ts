@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { denseColumn, encodeRecording, encodeRequest } from '@millrace/wire'
 
 const bin = join(__dirname, '../../bin/millrace.js')
 const examples = join(__dirname, '../../../../libs/plan/examples')
@@ -151,5 +152,26 @@ describe('millrace plan measure', () => {
     expect(run(['measure', '-r', fixtures, '--objective', 'frob']).stderr).toContain(
       '--objective frob: there is no such objective; there are',
     )
+  })
+
+  test('measures with what a server recorded, and says where there is nothing of an objective', () => {
+    const traffic = join(folder, 'traffic')
+    const message = encodeRequest({
+      id: 1n,
+      objective: 'mlp',
+      inputs: [denseColumn('features', 'f32', new Float32Array(64).fill(0.5))],
+    })
+    writeFileSync(traffic, encodeRecording({ beganMs: 0, requests: [{ arrivalUs: 0, message }] }))
+    const out = join(folder, 'recorded.json')
+    const measure = ['measure', '--quick', '-r', fixtures, '--traffic', traffic]
+    const measured = run([...measure, '--objective', 'mlp:2', '--out', out])
+    expect([measured.status, measured.stderr.includes('Error')]).toEqual([0, false])
+    const { objectives } = JSON.parse(readFileSync(out, 'utf8')) as { objectives: Record<string, { rows: number }> }
+    expect(objectives['mlp']!.rows).toBe(2)
+    const other = run([...measure, '--objective', 'echo'])
+    expect(other.status).not.toBe(0)
+    expect(other.stderr).toContain(`${traffic} has no requests for echo`)
+    const none = run(['measure', '-r', fixtures, '--objective', 'mlp', '--traffic', join(folder, 'nowhere')])
+    expect([none.status, none.stderr]).toEqual([2, expect.stringContaining('there is no such file')])
   })
 })
