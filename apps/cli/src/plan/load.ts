@@ -35,6 +35,8 @@ export interface Spent {
   readonly rowsPerBatch: number
 }
 
+/** Longest wait for an answer, microseconds: what is asked is what it costs, not whether it is in time. */
+const deadlineUs = 60_000_000
 /** Subjects that ask. */
 const subjects = 1024
 
@@ -50,7 +52,10 @@ export async function spend(server: Server, apart: Apart | null, load: Load): Pr
   const inputs = load.requests.map((one) => Object.entries(one).map(([name, value]) => toColumn(name, value)))
   const requests = Array.from({ length: subjects }, (_, i) => ({
     arrivalUs: i,
-    message: encodeRequest({ id: 1n, objective, subject: `subject-${i}`, inputs: inputs[i % inputs.length]! }),
+    message: encodeRequest({
+      ...{ id: 1n, objective, subject: `subject-${i}`, deadlineUs },
+      inputs: inputs[i % inputs.length]!,
+    }),
   }))
   writeFileSync(traffic, encodeRecording({ beganMs: 0, requests }))
   // Read at the begin and at the end of what is measured.

@@ -220,8 +220,12 @@ interface Measured {
 
 /** Connections of a load whose requests come many at a time. */
 const few = 4
-/** Connections that have one request in flight each. */
-const many = 64
+/** Connections that have one request in flight each, at most. */
+const manyMax = 64
+/** Milliseconds that a batch takes at most where it can be chosen: of slow networks as many rows would take minutes. */
+const burstMsMax = 50
+/** Batches that are measured, at least. */
+const batchesMin = 8
 
 /**
  * What requests share, on lanes that have all they can do: one that idles spends most of its CPU on going to sleep. What few
@@ -238,6 +242,7 @@ async function sharedCosts(lane: Measured, small: Measured, one: Measurable, eff
     return spendBursts(which, one, 1, effort)
   }
   const [burst, bursts] = [await burstsOf(lane), await burstsOf(small)]
+  const many = Math.max(few, Math.min(manyMax, 2 * burstRowsOf(one)))
   const spendApart = (transport: TransportName): Promise<Spent> =>
     spend(lane.server, lane.apart, loadOf(one, 1, { transport, connections: many, inFlight: 1 }, effort))
   const [webSocket, http] = [await spendApart('websocket'), await spendApart('http')]
@@ -264,9 +269,14 @@ function serviceUs({ engines, served, rowsMax }: Measurable, rows: number): numb
   return measuredService(engines[served]!.service, rowsMax).mean(Math.max(1, Math.round(rows)))
 }
 
+/** Rows of the largest batch that was measured and is not slow. */
+function burstRowsOf({ engines, served }: Measurable): number {
+  return engines[served]!.service.filter(({ mean_us }) => mean_us <= burstMsMax * 1000).at(-1)?.rows ?? 1
+}
+
 /** Few connections, each with as many requests of so many rows in flight as a batch takes. */
 function spendBursts(lane: Measured, one: Measurable, rows: number, effort: Effort): Promise<Spent> {
-  const inFlight = Math.min(256, Math.max(2, Math.ceil(one.rowsMax / rows)))
+  const inFlight = Math.min(256, Math.max(2, Math.ceil(burstRowsOf(one) / rows)))
   return spend(
     lane.server,
     lane.apart,
@@ -309,7 +319,9 @@ function loadOf(
   { warmMsMax, ms }: Effort,
 ): Load {
   const requests = one.loaded.requests.map((request) => inputsOf(one.loaded.inputs, request, rows))
-  return { ...how, objective: one.objective, requests, rows, warmMsMax, ms }
+  const batchRows = Math.min(one.rowsMax, how.connections * how.inFlight * rows)
+  const msMin = (batchesMin * serviceUs(one, batchRows)) / 1000
+  return { ...how, objective: one.objective, requests, rows, warmMsMax, ms: Math.max(ms, msMin) }
 }
 
 /** Of the first request. */
