@@ -4,6 +4,7 @@ import type { Model, ModelFile } from './engine'
 import { OutOfMemory } from './engine-errors'
 import { digestOf, findGraph, keepGraph, withGraph, type GraphEntry } from './graph-cache'
 import { writeSavedModel, type WrittenGraph } from './graph-def'
+import { oneAtATime } from './one-at-a-time'
 import { enginesFolder, tensorflowPins, type TensorflowInstall } from './tensorflow-home'
 import { TensorflowModel } from './tensorflow-model'
 import type { GraphSession } from './tensorflow-session'
@@ -34,6 +35,23 @@ export async function loadTfjsAsGraph(
   const shards = readShards(file.path, file.json.weightsManifest)
   const folder = join(enginesFolder(process.env), 'graphs')
   const key = digestOf(`${writerVersion} ${tensorflowPins.tensorflow}`, JSON.stringify(file.json), ...shards)
+  const kept = findGraph(folder, key)
+  if (kept !== null && 'inputs' in kept.entry)
+    return new TensorflowModel(file.path, open(kept.path), kept.entry.inputs, kept.entry.outputs)
+  // The addon of tfjs-node keeps names of attributes in a set of the whole process (ATTR_NAME_SET in tfjs_backend.cc), which
+  // two threads that run new operations at once break; and who comes second finds what the first has written.
+  return oneAtATime('tfjs', () => written(home, modelFile, file, shards, { folder, key }, open))
+}
+
+/** From the model's operations, or from what another thread has kept meanwhile. */
+async function written(
+  home: TensorflowInstall,
+  modelFile: ModelFile,
+  file: TfjsFile,
+  shards: readonly Buffer[],
+  { folder, key }: { readonly folder: string; readonly key: string },
+  open: (folder: string) => GraphSession,
+): Promise<Model> {
   const found = findGraph(folder, key)
   if (found !== null && 'inputs' in found.entry)
     return new TensorflowModel(file.path, open(found.path), found.entry.inputs, found.entry.outputs)
@@ -42,13 +60,13 @@ export async function loadTfjsAsGraph(
   const plain = await loadTfjsModel(tf, modelFile)
   if (found !== null) return slowly(file, plain, reasonOf(found.entry))
   try {
-    const written = await write(tf, file, shards, plain)
-    const bytes = writeSavedModel(written)
-    const model = new TensorflowModel(file.path, withGraph(bytes, open), written.inputs, written.outputs)
+    const graph = await write(tf, file, shards, plain)
+    const bytes = writeSavedModel(graph)
+    const model = new TensorflowModel(file.path, withGraph(bytes, open), graph.inputs, graph.outputs)
     const where = await difference(model, plain)
     if (where === null) {
       plain.dispose()
-      keepGraph(folder, key, bytes, { inputs: written.inputs, outputs: written.outputs })
+      keepGraph(folder, key, bytes, { inputs: graph.inputs, outputs: graph.outputs })
       return reopened(file, findGraph(folder, key), model, open)
     }
     model.dispose()
