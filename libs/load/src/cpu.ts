@@ -6,12 +6,32 @@ import { readdirSync, readFileSync } from 'node:fs'
  */
 export function cpuUs(pid: number): number {
   let total = 0
-  for (const one of treeOf(pid))
-    for (const task of tasksOf(one)) {
-      const stat = read(`/proc/${one}/task/${task}/schedstat`)
-      if (stat !== null) total += Number(stat.split(' ')[0]) / 1000
-    }
+  for (const one of treeOf(pid)) for (const task of tasksOf(one)) total += taskUs(one, task)
   return total
+}
+
+/** CPU time of the threads of one process, microseconds, by the same account: of its first, and of all others. */
+export interface ThreadCpu {
+  readonly first: number
+  readonly others: number
+}
+
+/** Throws an Error where there is no /proc, as outside Linux, or no such process. */
+export function threadCpu(pid: number): ThreadCpu {
+  const tasks = tasksOf(pid)
+  if (tasks.length === 0) throw new Error(`/proc/${pid}/task cannot be read: CPU of threads is known on Linux alone`)
+  let [first, others] = [0, 0]
+  for (const task of tasks) {
+    const us = taskUs(pid, task)
+    if (Number(task) === pid) first += us
+    else others += us
+  }
+  return { first, others }
+}
+
+/** Zero of a thread that ended meanwhile. */
+function taskUs(pid: number, task: string): number {
+  return Number(read(`/proc/${pid}/task/${task}/schedstat`)?.split(' ')[0] ?? 0) / 1000
 }
 
 /** CPU time that all programs of the machine used, microseconds, to the clock tick of 10 ms (`/proc/stat`). */

@@ -1,6 +1,6 @@
 export { cutCpus, processesMax, stayApart, toServer, type Apart } from './apart'
 export { Connection } from './connection'
-export { busyUs, cpuUs, rssBytes, treeOf } from './cpu'
+export { busyUs, cpuUs, rssBytes, threadCpu, treeOf, type ThreadCpu } from './cpu'
 export { scorePost, webSocketFrames, type PostTarget, type Transport } from './frames'
 export { RunningLoad, type Load } from './load'
 export { measure, type Run, type Target, type Timing } from './measure'

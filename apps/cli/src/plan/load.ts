@@ -3,12 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { denseView, elementsPerRow, Strings, type ColumnSpec, type DenseDType } from '@millrace/base'
 import { toColumn, type InputValue } from '@millrace/client'
-import { measure, type Apart, type Target } from '@millrace/load'
+import { measure, threadCpu, type Apart, type Target, type ThreadCpu } from '@millrace/load'
 import type { Server } from '@millrace/server'
 import type { TransportName } from '@millrace/plan'
 import { encodeRecording, encodeRequest } from '@millrace/wire'
 import { columnsFromJson } from '@millrace/workflow'
-import { threadCpu, type ThreadCpu } from './thread-cpu'
 
 /** A closed loop: so many connections, each with so many requests in flight. */
 export interface Load {

@@ -246,7 +246,8 @@ async function sharedCosts(lane: Measured, small: Measured, one: Measurable, eff
   const spendApart = (transport: TransportName): Promise<Spent> =>
     spend(lane.server, lane.apart, loadOf(one, 1, { transport, connections: many, inFlight: 1 }, effort))
   const [webSocket, http] = [await spendApart('websocket'), await spendApart('http')]
-  const [more, fewer, apart] = [bursts, burst, webSocket].map((spent) => 1 / spent.requestsPerBatch) as Three
+  const [more, fewer] = [1 / bursts.requestsPerBatch, 1 / burst.requestsPerBatch]
+  const apart = 1 / webSocket.requestsPerBatch
   const bothUs = more - fewer < 0.01 ? 0 : positive(bursts.frontUs - burst.frontUs) / (more - fewer)
   const requestUs = positive(burst.frontUs - bothUs * fewer)
   const readUs = Math.min(bothUs, positive(webSocket.frontUs - requestUs - bothUs * apart) / (1 - Math.min(0.9, apart)))
@@ -261,8 +262,6 @@ async function sharedCosts(lane: Measured, small: Measured, one: Measurable, eff
     poolBatchUs: rounded(positive(bursts.poolBatchUs - serviceUs(one, bursts.rowsPerBatch))),
   }
 }
-
-type Three = [number, number, number]
 
 /** Of as many rows, on the engine that the lane runs it on. */
 function serviceUs({ engines, served, rowsMax }: Measurable, rows: number): number {
